@@ -1,0 +1,1 @@
+"""The platform around the worker: queue server, Kubernetes API, reconciler, kubelet, runtime API, activator, CLI."""

@@ -1,0 +1,1 @@
+"""The activator: turns every accepted invocation into one dispatch for one worker, or into a failed result."""

@@ -1,0 +1,182 @@
+"""The commands and their flags. Each imports what it needs when it runs, so that `--help` is quick."""
+
+import shlex
+from importlib.metadata import version
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from simulator.cli.execution import run_async
+from simulator.cli.output import Output, configure_logs
+from simulator.errors import UsageError
+
+Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], negative=(), help="Show what the parts log.")]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON for machines on stdout.")]
+Keep = Annotated[bool, Parameter(negative=(), help="Leave logs and queue files behind, and say where.")]
+Command = Annotated[str | None, Parameter(help="A program and its arguments, in any language, as one text.")]
+Pairs = Annotated[list[str], Parameter(negative=(), help="NAME=VALUE; may be repeated.")]
+
+app = App(
+    name="unitsim",
+    help="A queue-first serverless GPU platform, whole, on this machine.",
+    version=lambda: f"unitsim {version('gpuunit-sim')}",
+    help_on_error=False,
+)
+
+
+@app.command
+def up(
+    *,
+    api_port: Annotated[int, Parameter(env_var="UNITSIM_API_PORT")] = 8080,
+    kube_port: int = 0,
+    nats_port: int = 0,
+    pool: Annotated[list[str], Parameter(negative=(), help="Create a Ready echo unit for this pool; repeatable.")] = [],  # noqa: B006
+    sidecar_command: Command = None,
+    framework_command: Command = None,
+    image: Annotated[list[str], Parameter(negative=(), help="IMAGE=COMMAND: what an image runs; repeatable.")] = [],  # noqa: B006
+    keep: Keep = False,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Run the platform in the foreground until Ctrl-C.
+
+    Port 0 means any free port. The addresses are printed once everything listens.
+    """
+    from simulator.cli.up import run_up
+    from simulator.platform import PlatformOptions
+    from simulator.ports import ensure_free
+
+    configure_logs(verbose)
+    for port, flag in ((api_port, "--api-port"), (kube_port, "--kube-port"), (nats_port, "--nats-port")):
+        _check_port(port, flag)
+        ensure_free(port, flag)
+    options = PlatformOptions(
+        api_port=api_port,
+        kube_port=kube_port,
+        nats_port=nats_port,
+        sidecar_command=_command(sidecar_command, "--sidecar-command"),
+        framework_command=_command(framework_command, "--framework-command"),
+        images={name: _command(text, "--image") or () for name, text in _pairs(image, "--image").items()},
+        keep=keep,
+    )
+    try:
+        run_async(run_up(options, pool, Output(json)))
+    except KeyboardInterrupt:
+        return 0  # the way in which this command is meant to end
+    return 0
+
+
+@app.command
+def invoke(
+    pool: str,
+    payload: str = "null",
+    /,
+    *,
+    async_: Annotated[bool, Parameter(name="--async", negative=(), help="Do not wait for the result.")] = False,
+    attribute: Pairs = [],  # noqa: B006
+    header: Pairs = [],  # noqa: B006
+    invocation_id: Annotated[str, Parameter(help="Identity of the call; a repeated one runs once.")] = "",
+    timeout: Annotated[int, Parameter(help="Budget in seconds; 0 is the API's default.")] = 0,
+    api_url: Annotated[str, Parameter(env_var="UNITSIM_API_URL")] = "http://127.0.0.1:8080",
+    json: Json = False,
+) -> int:
+    """Call a pool through a running platform and print the answer.
+
+    Parameters
+    ----------
+    pool
+        The pool's request ID, such as sd-webui.
+    payload
+        Any JSON; @FILE reads it from a file, - from standard input.
+    """
+    from simulator.cli.invoke import read_payload, run_invoke
+
+    body = {
+        "serverlessRequestID": pool,
+        "invocationID": invocation_id,
+        "mode": "async" if async_ else "sync",
+        "attributes": _pairs(attribute, "--attribute"),
+        "headers": _pairs(header, "--header"),
+        "payload": read_payload(payload),
+        "timeoutSeconds": timeout,
+    }
+    return run_async(run_invoke(api_url, body, Output(json)))
+
+
+@app.command(name="list")
+def list_(*, json: Json = False) -> int:
+    """List the scenarios, one line each."""
+    from simulator.scenario import installed_scenarios
+
+    output = Output(json)
+    scenarios = installed_scenarios()
+    width = max((len(name) for name in scenarios), default=0)
+    for name, scenario in scenarios.items():
+        output.say(f"{name:<{width}}  {scenario.summary}")
+    output.result([{"name": scenario.name, "summary": scenario.summary} for scenario in scenarios.values()])
+    return 0
+
+
+@app.command
+def run(
+    *names: str,
+    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Run every scenario.")] = False,
+    timeout: Annotated[float, Parameter(help="Seconds that one scenario may take.")] = 120,
+    keep: Keep = False,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Run scenarios, each on a platform of its own; exit code 1 if one fails."""
+    from simulator.cli.run import run_scenarios
+    from simulator.scenario import installed_scenarios, select
+
+    configure_logs(verbose)
+    known = installed_scenarios()
+    if all_ and names:
+        raise UsageError("name scenarios or give --all, not both")
+    chosen = list(known.values()) if all_ else select(names, known)
+    return run_async(run_scenarios(chosen, keep, timeout, Output(json)))
+
+
+@app.command
+def demo(*, calls: int = 200, json: Json = False, verbose: Verbose = False) -> int:
+    """Show the whole path once: a unit becomes Ready, a sync and an async call, events, status, and the end.
+
+    Parameters
+    ----------
+    calls
+        Further sync calls, for the latency figures.
+    """
+    from simulator.cli.demo import run_demo
+
+    if calls < 1:
+        raise UsageError("--calls must be at least 1")
+    configure_logs(verbose)
+    return run_async(run_demo(calls, Output(json)))
+
+
+def _command(text: str | None, flag: str) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{flag} {text!r}: {error}") from error
+    if not words:
+        raise UsageError(f"{flag} needs a program")
+    return words
+
+
+def _pairs(texts: list[str], flag: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{flag} {text!r} must have the form NAME=VALUE")
+        pairs[name.strip()] = value
+    return pairs
+
+
+def _check_port(port: int, flag: str) -> None:
+    if not 0 <= port <= 65535:
+        raise UsageError(f"{flag} {port} must be between 0 and 65535")

@@ -1,0 +1,121 @@
+"""What the queue really stored, in its order: the platform's own record, against which scenarios check.
+
+The journal reads the stream through a consumer of its own, so it sees each durable message once and nothing that the
+server dropped as a duplicate.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+
+from sidecar.messages import (
+    DeadLetterMessage,
+    InvocationMessage,
+    InvocationResultMessage,
+    MalformedMessageError,
+    WorkerDispatchMessage,
+    WorkerMetricMessage,
+    decode,
+)
+from sidecar.queue import ConsumerSettings, Queue, QueueError
+from simulator.errors import WaitTimeoutError
+
+CONSUMER: Final = "unitsim-journal"
+FETCH_BATCH: Final = 256
+RECOVERY_S: Final = 0.2
+"""Pause after a failed fetch, before the consumer is bound again."""
+
+Message = InvocationMessage | WorkerDispatchMessage | InvocationResultMessage | WorkerMetricMessage | DeadLetterMessage
+_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
+    "invoke": InvocationMessage,
+    "dispatch": WorkerDispatchMessage,
+    "result": InvocationResultMessage,
+    "metrics": WorkerMetricMessage,
+    "dlq": DeadLetterMessage,
+}
+
+T = TypeVar("T")
+M = TypeVar("M", bound=msgspec.Struct)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored message. `message` is None when the bytes are not what the subject promises."""
+
+    sequence: int
+    subject: str
+    data: bytes
+    message: msgspec.Struct | None
+
+
+class Journal:
+    """A growing record of the stream. `run` must be running for it to grow."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._last_sequence = 0
+        self._grown = asyncio.Event()
+        self.entries: list[Entry] = []
+
+    async def run(self) -> None:
+        """Read the stream until cancelled."""
+        while True:
+            try:
+                await self._read()
+            except QueueError as error:
+                log.debug("journal lost the queue, trying again", error=str(error))
+                await asyncio.sleep(RECOVERY_S)
+
+    async def _read(self) -> None:
+        everything = f"{self._queue.subjects.prefix}.>"
+        consumer = await self._queue.consumer(ConsumerSettings(CONSUMER, everything, ack_wait_s=30))
+        while True:
+            for delivery in await consumer.fetch(FETCH_BATCH):
+                await delivery.ack()
+                if delivery.sequence > self._last_sequence:  # a lost ack delivers again
+                    self._last_sequence = delivery.sequence
+                    self._append(delivery.sequence, delivery.subject, delivery.data)
+
+    def _append(self, sequence: int, subject: str, data: bytes) -> None:
+        family = subject.removeprefix(self._queue.subjects.prefix + ".").split(".", 1)[0]
+        try:
+            message: msgspec.Struct | None = decode(data, _TYPES[family])
+        except (KeyError, MalformedMessageError):
+            message = None
+        self.entries.append(Entry(sequence, subject, data, message))
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()
+
+    def of_type(self, message_type: type[M]) -> list[M]:
+        """All messages of one type, in stream order."""
+        return [entry.message for entry in self.entries if isinstance(entry.message, message_type)]
+
+    def results(self, invocation_id: str) -> list[InvocationResultMessage]:
+        """The durable results of one invocation: exactly one when all is well."""
+        return [each for each in self.of_type(InvocationResultMessage) if each.invocation_id == invocation_id]
+
+    def events(self, invocation_id: str) -> list[WorkerMetricMessage]:
+        """The metric events of one invocation, in stream order."""
+        return [each for each in self.of_type(WorkerMetricMessage) if each.invocation_id == invocation_id]
+
+    async def wait_for(self, find: Callable[["Journal"], T | None], timeout_s: float, what: str) -> T:
+        """Return the first true value of `find`, asked now and after each new message.
+
+        Raises:
+            WaitTimeoutError: not within `timeout_s` seconds; the text names `what` and how much was stored.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (found := find(self)):
+                    await self._grown.wait()
+        except TimeoutError as error:
+            raise WaitTimeoutError(
+                f"{what} did not appear within {timeout_s:g} s; the stream holds {len(self.entries)} messages"
+            ) from error
+        return found

@@ -1,0 +1,1 @@
+"""A Kubernetes-compatible API in this process, and the client through which every part uses it or a real cluster."""

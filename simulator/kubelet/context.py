@@ -1,0 +1,65 @@
+"""What the containers of one pod share: where they run, with what, and how they report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from simulator.kube.kinds import Object
+from simulator.kubelet.events import EventRecorder, EventType
+from simulator.kubelet.images import ImageTable
+from simulator.kubelet.states import ContainerKind
+from simulator.processes.spawn import Processes
+
+SOURCE = "kubelet"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What all pods of this kubelet share. `time_scale` shortens back-offs and probe periods, but no grace period.
+
+    With `mount_namespaces` a container sees its volumes at their mount paths.
+    """
+
+    processes: Processes
+    images: ImageTable
+    recorder: EventRecorder
+    session: aiohttp.ClientSession
+    time_scale: float
+    mount_namespaces: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PodContext:
+    """One pod on this node: its directory, the directory of each emptyDir, and its port numbers here."""
+
+    node: Node
+    pod: Object
+    directory: Path
+    volumes: dict[str, Path]
+    ports: dict[int, int]
+
+    @property
+    def full_name(self) -> str:
+        """`name_namespace(uid)`, as kubelets name a pod in messages."""
+        metadata = self.pod["metadata"]
+        return f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})"
+
+    def log_path(self, container: str) -> Path:
+        """The file that gets a container's output."""
+        return self.directory / "logs" / f"{container}.log"
+
+    def scratch(self, container: str) -> Path:
+        """A container's home and, unless its program says otherwise, working directory."""
+        return self.directory / "scratch" / container
+
+    def emit(self, reason: str, message: str, kind: EventType = "Normal", field: str = "") -> None:
+        """Record an event about the pod."""
+        self.node.recorder.emit(self.pod, reason, message, kind=kind, source=SOURCE, field=field)
+
+    def emit_for(
+        self, container: str, kind: ContainerKind, reason: str, message: str, event: EventType = "Normal"
+    ) -> None:
+        """Record an event about one of the pod's containers."""
+        group = "containers" if kind is ContainerKind.MAIN else "initContainers"
+        self.emit(reason, message, event, f"spec.{group}{{{container}}}")

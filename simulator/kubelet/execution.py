@@ -1,0 +1,68 @@
+"""How a container's program is run: command line, environment, working directory and mounts."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from framework.contract import SOCKET_DIR
+from simulator.kube.kinds import Object
+from simulator.kubelet.context import PodContext
+from simulator.kubelet.environment import Translation, container_environment, expand
+from simulator.kubelet.images import Program
+from simulator.kubelet.probe_rules import Probe, ProbeKind, container_probes
+from simulator.kubelet.volumes import bindable, container_mounts
+from simulator.processes.process import Process
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """All that is needed to run a container's program, or a probe's command in its place."""
+
+    context: PodContext
+    environment: Mapping[str, str]
+    binds: tuple[tuple[Path, Path], ...]
+    probes: Mapping[ProbeKind, Probe]
+    home: Path
+
+    async def start(self, program: Program, log: Path) -> Process:
+        """Start a program; `$(NAME)` in its command line is replaced. Raises CannotStartError."""
+        return await self.context.node.processes.start(
+            [expand(part, self.environment) for part in program.command],
+            env=self.environment,
+            cwd=program.cwd or self.home,
+            log=log,
+            binds=self.binds,
+        )
+
+
+def prepare(context: PodContext, container: Object) -> Execution:
+    """Work out how a container is run, and make its scratch directory.
+
+    Raises:
+        ConfigError: the pod asks for something that is not supported here.
+    """
+    pod, name = context.pod, container["name"]
+    home = context.scratch(name)
+    home.mkdir(parents=True, exist_ok=True)
+    keep_visible = (context.directory, *map(Path, (sys.prefix, sys.base_prefix)), Path.cwd())
+
+    def can_bind(path: str) -> bool:
+        return context.node.mount_namespaces and (path == SOCKET_DIR or bindable(path, keep_visible))
+
+    mounts = container_mounts(pod, container, context.volumes, can_bind)
+    translation = Translation(context.ports, mounts.moved)
+    return Execution(
+        context,
+        container_environment(pod, container, os.environ, home, translation),
+        mounts.binds,
+        container_probes(container, context.ports),
+        home,
+    )
+
+
+def rotate(log: Path) -> None:
+    """Keep the log of the container's previous run beside that of the one to come."""
+    if log.exists():
+        log.replace(log.with_suffix(".previous.log"))

@@ -1,0 +1,128 @@
+"""The kubelet stand-in as a whole: Deployments become pods, and pods become processes of this machine."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from simulator.kube.client import Cluster
+from simulator.kube.informer import Informer, Key
+from simulator.kube.kinds import DEPLOYMENT, POD, Object
+from simulator.kubelet.context import Node
+from simulator.kubelet.deployments import DeploymentController
+from simulator.kubelet.events import EventRecorder
+from simulator.kubelet.images import ImageTable
+from simulator.kubelet.pod import PodWorker
+from simulator.kubelet.pods import NODE_NAME
+from simulator.kubelet.socket_dir import SocketDir
+from simulator.processes.spawn import Processes, mount_namespaces_available
+
+DEFAULT_TIME_SCALE: Final = 0.05
+"""A 10 s back-off takes half a second."""
+SCHEDULER: Final = "default-scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningContainer:
+    """One container on this node. `pid` is also the id of its process group; None while no process runs."""
+
+    namespace: str
+    pod: str
+    container: str
+    pid: int | None
+    restarts: int
+    log: Path
+
+
+class Kubelet:
+    """Runs the pods of every Deployment of a cluster that has no kubelets of its own.
+
+    `time_scale` shortens back-offs and probe periods, but neither grace periods nor time-outs. `mount_namespaces`
+    None uses them where they are available; see docs/kubelet.md for what happens without.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        processes: Processes,
+        directory: Path,
+        images: ImageTable,
+        *,
+        time_scale: float = DEFAULT_TIME_SCALE,
+        mount_namespaces: bool | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._processes = processes
+        self._directory = directory / "pods"
+        self._images = images
+        self._time_scale = time_scale
+        self._mount_namespaces = mount_namespaces
+        self._pods = Informer(cluster, POD)
+        self._workers: dict[Key, PodWorker] = {}
+        self._ended: dict[Key, str] = {}  # uids of pods that we removed and the informer may still hold
+
+    def containers(self) -> list[RunningContainer]:
+        """Every container of every pod on this node, pods and containers in the order of their start."""
+        return [entry for worker in self._workers.values() for entry in _containers(worker)]
+
+    async def run(self) -> None:
+        """Run until cancelled, which ends every container, gracefully but within seconds.
+
+        Raises:
+            EnvironmentMissing: the shared mount point cannot be used.
+        """
+        if self._mount_namespaces is None:
+            self._mount_namespaces = await asyncio.to_thread(mount_namespaces_available)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._processes.remove_at_end(self._directory)
+        # Probes open a connection each, as those of a kubelet do: an idle one would hide that nobody accepts any more.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with (
+            SocketDir(self._processes) as sockets,
+            aiohttp.ClientSession(connector=connector) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            recorder = EventRecorder(self._cluster)
+            node = Node(self._processes, self._images, recorder, session, self._time_scale, self._mount_namespaces)
+            deployments = Informer(self._cluster, DEPLOYMENT)
+            controller = DeploymentController(self._cluster, deployments, self._pods, recorder)
+            self._pods.on_change(lambda key: self._pod_changed(key, node, sockets, group))
+            for part in (recorder, self._pods, deployments, controller):
+                group.create_task(part.run())
+
+    def _pod_changed(self, key: Key, node: Node, sockets: SocketDir, group: asyncio.TaskGroup) -> None:
+        pod, worker = self._pods.get(*key), self._workers.get(key)
+        uid = pod["metadata"]["uid"] if pod else ""
+        if worker is not None:
+            worker.update(pod if uid == worker.uid else None)
+        elif pod is None:
+            self._ended.pop(key, None)
+        elif pod["spec"].get("nodeName") == NODE_NAME and self._ended.get(key) != uid:
+            typed: Object = {"kind": POD.kind, "apiVersion": POD.api_version, **pod}
+            name = "/".join(key)
+            node.recorder.emit(typed, "Scheduled", f"Successfully assigned {name} to {NODE_NAME}", source=SCHEDULER)
+            worker = self._workers[key] = PodWorker(node, self._cluster, typed, self._directory / uid, sockets)
+            worker.update(typed)
+
+            def ended(task: asyncio.Task[None]) -> None:
+                self._ended[key] = self._workers.pop(key).uid
+                if not task.cancelled() and task.exception() is None:
+                    self._pod_changed(key, node, sockets, group)  # another pod of the name may be there
+
+            group.create_task(worker.run(), name=f"pod {name}").add_done_callback(ended)
+
+
+def _containers(worker: PodWorker) -> Iterator[RunningContainer]:
+    metadata = worker.pod["metadata"]
+    for container in worker.containers:
+        yield RunningContainer(
+            namespace=metadata["namespace"],
+            pod=metadata["name"],
+            container=container.name,
+            pid=container.process.pid if container.process else None,
+            restarts=container.record.restarts,
+            log=container.log,
+        )

@@ -1,0 +1,186 @@
+"""The whole platform as one async context manager: everything in this process but nats-server and the pods' containers.
+
+    async with run_platform(PlatformOptions()) as platform:
+        async with ApiClient(platform.api_url) as api: ...
+
+Parts start in the order in which they need each other and end in reverse, so that a worker can still publish while it
+drains. When a part dies, the block is cancelled and the part's error is raised.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.queue import Queue, StreamSettings
+from simulator.activator.activator import Activator, ActivatorSettings
+from simulator.api.app import ApiServer
+from simulator.errors import PlatformError, SimulatorError
+from simulator.gpuunit import ACTIVE_NAMESPACE
+from simulator.journal import Journal
+from simulator.kube.client import Cluster
+from simulator.kube.informer import Informer
+from simulator.kube.kinds import GPUUNIT
+from simulator.kube.server import KubeServer
+from simulator.kube.store import ResourceStore
+from simulator.kubelet.images import ImageTable
+from simulator.kubelet.kubelet import Kubelet
+from simulator.nats_server import NatsServer
+from simulator.processes.spawn import Processes
+from simulator.reconciler.controller import Reconciler
+from simulator.reconciler.settings import ReconcilerSettings
+
+DIRECTORY_PREFIX: Final = "unitsim-"
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformOptions:
+    """What can be chosen. Port 0 means any free port; the commands replace the built-in programs of every worker.
+
+    `keep` leaves the platform's directory (logs, the stream's files, kubeconfig) behind.
+    """
+
+    api_port: int = 0
+    kube_port: int = 0
+    nats_port: int = 0
+    sidecar_command: tuple[str, ...] | None = None
+    framework_command: tuple[str, ...] | None = None
+    images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stream: StreamSettings = field(default_factory=StreamSettings)
+    activator: ActivatorSettings = field(default_factory=ActivatorSettings)
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A running platform: its addresses, and the parts that scenarios look into."""
+
+    directory: Path
+    nats_url: str
+    kube_url: str
+    kubeconfig: Path
+    api_url: str
+    cluster: Cluster
+    queue: Queue
+    units: Informer
+    kubelet: Kubelet
+    journal: Journal
+
+
+@contextlib.asynccontextmanager
+async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[Platform]:
+    """Start a platform, yield it, end it; afterwards no process, port or file of it is left.
+
+    Raises:
+        EnvironmentMissing: nats-server is missing or too old, or a wanted port is taken.
+        PlatformError: a part failed while the block ran.
+    """
+    options = options or PlatformOptions()
+    with _directory(options.keep) as directory, _one_error():
+        async with contextlib.AsyncExitStack() as stack:
+            processes = await stack.enter_async_context(Processes())
+            if not options.keep:
+                processes.remove_at_end(directory)
+            nats = await stack.enter_async_context(NatsServer(processes, directory / "nats", port=options.nats_port))
+            kube = await stack.enter_async_context(KubeServer(ResourceStore(), port=options.kube_port))
+            kubeconfig = directory / "kubeconfig"
+            kube.write_kubeconfig(kubeconfig)
+            tasks = _Tasks(stack, await stack.enter_async_context(asyncio.TaskGroup()))
+            tasks.start(_guard(nats))
+            queue = await stack.enter_async_context(
+                Queue.connect(nats.url, client_name="unitsim", stream=options.stream)
+            )
+            await queue.ensure_stream()
+            cluster = await stack.enter_async_context(Cluster(kubeconfig, field_manager="unitsim"))
+            units = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE)
+            journal = Journal(queue)
+            kubelet = Kubelet(cluster, processes, directory, _images(options))
+            for part in (
+                units.run(),
+                journal.run(),
+                kubelet.run(),
+                Reconciler(cluster, _reconciler_settings(options, nats.url)).run(),
+                Activator(cluster, units, queue, options.activator).run(),
+            ):
+                tasks.start(part)
+            api = await stack.enter_async_context(ApiServer(cluster, queue, port=options.api_port))
+            yield Platform(
+                directory=directory,
+                nats_url=nats.url,
+                kube_url=kube.url,
+                kubeconfig=kubeconfig,
+                api_url=api.url,
+                cluster=cluster,
+                queue=queue,
+                units=units,
+                kubelet=kubelet,
+                journal=journal,
+            )
+
+
+class _Tasks:
+    """Background tasks that end one by one, in reverse order of their start."""
+
+    def __init__(self, stack: contextlib.AsyncExitStack, group: asyncio.TaskGroup) -> None:
+        self._stack = stack
+        self._group = group
+
+    def start(self, part: Coroutine[Any, Any, None]) -> None:
+        task = self._group.create_task(part)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        self._stack.push_async_callback(end)
+
+
+async def _guard(nats: NatsServer) -> None:
+    code = await nats.process.wait()
+    raise PlatformError(f"nats-server ended unexpectedly with code {code}; its log: {nats.log}")
+
+
+@contextlib.contextmanager
+def _directory(keep: bool) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX))
+    try:
+        yield directory
+    finally:
+        if not keep:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _one_error() -> Iterator[None]:
+    """Raise the first of our own errors instead of the group that the tasks put it in."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        ours = group.subgroup(SimulatorError)
+        if ours is None:
+            raise
+        raise _first(ours) from group
+
+
+def _first(error: SimulatorError | BaseExceptionGroup[SimulatorError]) -> SimulatorError:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _images(options: PlatformOptions) -> ImageTable:
+    return ImageTable(
+        options.images,
+        sidecar_command=options.sidecar_command,
+        framework_command=options.framework_command,
+    )
+
+
+def _reconciler_settings(options: PlatformOptions, nats_url: str) -> ReconcilerSettings:
+    return ReconcilerSettings(
+        nats_url=nats_url,
+        subject_prefix=options.stream.subjects.prefix,
+        stream_name=options.stream.name,
+    )

@@ -1,0 +1,217 @@
+"""The one place that starts child processes, and the promise that none of them outlives its owner.
+
+Three nets: the owner ends its children when it leaves; the kernel kills a child whose parent died (Linux); and a
+warden process kills whole process groups and removes directories when the parent is gone, however it went.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from simulator.errors import EnvironmentMissing, PlatformError
+from simulator.processes.completion import complete
+from simulator.processes.process import Process
+
+ON_LINUX = sys.platform == "linux"
+START_TIMEOUT_S = 20.0
+"""For the launcher to become the program; it takes some 20 ms on an idle machine."""
+WARDEN_TIMEOUT_S = 10.0
+
+_HERE = Path(__file__).parent
+_PYTHON = (sys.executable, "-I", "-S")
+
+
+class CannotStartError(EnvironmentMissing):
+    """The program was not started: it is not there, not executable, or its mounts cannot be made."""
+
+
+class Processes:
+    """Owner of child processes; an async context manager.
+
+    When it is left, by whatever way, no child is alive and what `remove_at_end` and `release_at_end` registered is
+    gone; so it is when this process is killed. A descendant that leaves its process group on purpose (setsid) is
+    beyond this promise.
+    """
+
+    def __init__(self) -> None:
+        self._live: set[Process] = set()
+        self._warden: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._warden = subprocess.Popen(  # noqa: ASYNC220 - returns after 1 ms, and leaves no gap to be cancelled in
+            [*_PYTHON, str(_HERE / "warden.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await complete(self._end())
+
+    async def start(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        binds: Sequence[tuple[Path, Path]] = (),
+    ) -> Process:
+        """Start a program with exactly this environment; return once it runs.
+
+        The program is looked for in the PATH of `env`. Its output is appended to `log`. With `binds`, pairs of
+        existing directories, each first one appears at the second, for the program and its descendants only.
+
+        Raises:
+            CannotStartError: the program did not come to run; the message says why.
+        """
+        with log.open("ab", buffering=0) as output:
+            if not ON_LINUX:
+                if binds:
+                    raise CannotStartError("a process can be given its own mounts on Linux only")
+                return self._spawn(command, env, cwd, output.fileno(), subprocess.STDOUT)
+            pairs = [str(path) for pair in binds for path in pair]
+            launch = [*_PYTHON, str(_HERE / "launch.py"), str(os.getpid()), str(cwd), str(len(binds)), *pairs, *command]
+            channel, end = os.pipe()
+            try:
+                process = self._spawn(launch, env, Path("/"), output.fileno(), end)
+            except BaseException:
+                os.close(channel)
+                raise
+            finally:
+                os.close(end)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                complaint = await _read_all(channel)
+        except TimeoutError as error:
+            await process.kill()
+            raise CannotStartError(f"cannot start {command[0]!r}: not running after {START_TIMEOUT_S:g} s") from error
+        except asyncio.CancelledError:
+            await process.kill()
+            raise
+        if complaint:
+            await process.kill()
+            raise CannotStartError(complaint)
+        return process
+
+    def remove_at_end(self, directory: Path) -> None:
+        """Have this directory tree removed when this object is left or this process dies."""
+        self._tell_warden(f"dir {directory.absolute()}")
+
+    def release_at_end(self, mount_point: Path) -> None:
+        """Have this shared mount point removed at the end, unless another platform uses it."""
+        self._tell_warden(f"mount {mount_point.absolute()}")
+
+    def released(self, mount_point: Path) -> None:
+        """Take back `release_at_end`."""
+        self._tell_warden(f"unmount {mount_point.absolute()}")
+
+    def _spawn(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, output: int, error: int) -> Process:
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=error,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as reason:
+            raise CannotStartError(f"cannot start {command[0]!r}: {reason.strerror}") from reason
+        process = Process(child, self._forget)
+        self._live.add(process)
+        self._tell_warden(f"group {process.pid}")
+        return process
+
+    def _forget(self, process: Process) -> None:
+        self._live.discard(process)
+        if self._warden is not None:
+            with contextlib.suppress(PlatformError):  # the process must be reaped all the same
+                self._tell_warden(f"forget {process.pid}")
+
+    def _tell_warden(self, line: str) -> None:
+        if self._warden is None or self._warden.stdin is None:
+            raise RuntimeError("Processes must be entered (async with) before it is used")
+        if "\n" in line:
+            raise ValueError(f"a path must not contain a line break: {line!r}")
+        try:
+            self._warden.stdin.write(os.fsencode(line + "\n"))
+        except BrokenPipeError as error:
+            raise PlatformError("the warden process, which cleans up after a crash, was ended; start again") from error
+
+    async def _end(self) -> None:
+        await asyncio.gather(*(process.kill() for process in list(self._live)), return_exceptions=True)
+        survivors = sorted(process.pid for process in self._live)
+        child, self._warden = self._warden, None
+        if child is not None and child.stdin is not None:
+            child.stdin.close()
+            warden = Process(child, lambda _: None)
+            try:
+                async with asyncio.timeout(WARDEN_TIMEOUT_S):
+                    await warden.wait()
+            except TimeoutError:
+                await warden.kill()
+        if survivors:
+            raise PlatformError(f"these processes could not be killed: {survivors}; look at them with `ps`")
+
+
+async def _read_all(descriptor: int) -> str:
+    """Read the pipe until its other end is closed, then close this one."""
+    loop = asyncio.get_running_loop()
+    chunks: list[bytes] = []
+    closed = asyncio.Event()
+
+    def read() -> None:
+        chunk = os.read(descriptor, 4096)
+        chunks.append(chunk)
+        if not chunk:
+            closed.set()
+
+    loop.add_reader(descriptor, read)
+    try:
+        await closed.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return b"".join(chunks).decode(errors="replace").strip()
+
+
+@functools.cache
+def mount_namespaces_available() -> bool:
+    """Whether a child can be given its own mounts here (asked once; takes some 30 ms)."""
+    if not ON_LINUX:
+        return False
+    with tempfile.TemporaryDirectory() as directory:
+        launch = [
+            *_PYTHON,
+            str(_HERE / "launch.py"),
+            str(os.getpid()),
+            "/",
+            "1",
+            directory,
+            directory,
+            *_PYTHON,
+            "-c",
+            "",
+        ]
+        try:
+            answer = subprocess.run(launch, env={}, capture_output=True, timeout=START_TIMEOUT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+    return answer.returncode == 0

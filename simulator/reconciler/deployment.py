@@ -1,0 +1,43 @@
+"""The Deployment that runs a unit's one pod (contract 6.1 to 6.3)."""
+
+from simulator.gpuunit import UNIT_LABEL, UnitSpecError, deployment_name
+from simulator.kube.kinds import DEPLOYMENT, Object
+from simulator.reconciler.objects import child_of
+from simulator.reconciler.pod_template import pod_template_for
+from simulator.reconciler.settings import ReconcilerSettings
+from simulator.reconciler.spec import UnitSpec, read_unit
+
+
+def deployment_for(unit: Object, settings: ReconcilerSettings) -> Object:
+    """Return the Deployment that the unit wants; it is called like the unit (M3).
+
+    The strategy is `Recreate`: two pods of one unit would share a worker name and a durable consumer (C10).
+
+    Raises:
+        UnitSpecError: the spec is wrong, or cannot be run with these settings (C4, C5, C11, C12).
+    """
+    spec = read_unit(unit)
+    if spec.serverless:
+        _check_serverless(spec, settings)
+    return child_of(
+        unit,
+        DEPLOYMENT,
+        deployment_name(spec.name),
+        {
+            "replicas": 1,
+            "selector": {"matchLabels": {UNIT_LABEL: spec.name}},
+            "strategy": {"type": "Recreate"},
+            "template": pod_template_for(spec, settings),
+        },
+    )
+
+
+def _check_serverless(spec: UnitSpec, settings: ReconcilerSettings) -> None:
+    if not settings.nats_url:
+        raise UnitSpecError("spec", "the unit is serverless, but the reconciler was started without a queue URL")
+    for port in spec.ports:
+        if port.number == settings.health_port:
+            raise UnitSpecError(
+                "template.ports",
+                f"port {port.number} ({port.name}) is the sidecar's health port; choose another",
+            )

