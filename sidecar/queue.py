@@ -7,7 +7,7 @@ restored in the background, for ever; what fails meanwhile raises `QueueError`.
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -85,7 +85,7 @@ class Published:
 
 
 class Inbox:
-    """A private core NATS subject for one answer."""
+    """A core NATS subject that is listened to."""
 
     def __init__(self, subject: str, subscription: Subscription) -> None:
         self.subject = subject
@@ -152,11 +152,6 @@ class Queue:
         """Whether the connection is up now."""
         return self._client.is_connected
 
-    @property
-    def reconnects(self) -> int:
-        """How often the connection was restored."""
-        return self._client.stats["reconnects"]
-
     async def ensure_stream(self) -> None:
         """Create the stream when it is missing; an existing one is never altered (S21).
 
@@ -193,28 +188,20 @@ class Queue:
             await self._client.publish(subject, data)
 
     @asynccontextmanager
-    async def inbox(self) -> AsyncIterator[Inbox]:
-        """Open a private reply subject; the server knows of it when the block starts."""
-        subject = self._client.new_inbox()
-        async with self._subscription(subject) as subscription:
-            yield Inbox(subject, subscription)
-
-    @asynccontextmanager
     async def listen(self, subject: str) -> AsyncIterator[Inbox]:
-        """Receive what is published to `subject` (wildcards allowed) from now on, on core NATS."""
-        async with self._subscription(subject) as subscription:
-            yield Inbox(subject, subscription)
-
-    @asynccontextmanager
-    async def _subscription(self, subject: str) -> AsyncIterator[Subscription]:
+        """Receive what is published to `subject` (wildcards allowed) on core NATS, from the block's start on."""
         with translated(f"subscribe to {subject}"):
             subscription = await self._client.subscribe(subject)
             await self._client.flush(timeout=int(REQUEST_TIMEOUT_S))
         try:
-            yield subscription
+            yield Inbox(subject, subscription)
         finally:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()
+
+    def inbox(self) -> AbstractAsyncContextManager[Inbox]:
+        """Open a private reply subject; the server knows of it when the block starts."""
+        return self.listen(self._client.new_inbox())
 
     async def consumer(self, settings: ConsumerSettings) -> Consumer:
         """Create the durable consumer, or bind to it when it exists.

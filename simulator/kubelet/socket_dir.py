@@ -36,7 +36,6 @@ class SocketDir:
 
     async def __aenter__(self) -> Self:
         """Raises EnvironmentMissing: something else is at the path, or it cannot be made."""
-        self._processes.release_at_end(self.path)
         try:
             async with asyncio.timeout(LOCK_TIMEOUT_S):
                 while not self._try_to_lock():  # noqa: ASYNC110 - see LOCK_RETRY_S
@@ -49,6 +48,7 @@ class SocketDir:
             raise EnvironmentMissing(
                 f"{self.path} must be a directory that this user can open ({error.strerror}); remove what is there"
             ) from error
+        self._processes.release_at_end(self.path)
         return self
 
     async def __aexit__(

@@ -193,7 +193,7 @@ def test_mounts_are_bound_where_possible_and_moved_elsewhere() -> None:
     assert empty_dirs(POD) == ["work", "shm"]
     directories = {"work": Path("/v/work"), "shm": Path("/v/shm")}
     mounts = [
-        {"name": "work", "mountPath": "/work/sub/"},
+        {"name": "work", "mountPath": "/data/sub/"},
         {"name": "shm", "mountPath": "/dev/shm"},
         {"name": "work", "mountPath": "/dev"},
     ]
@@ -201,7 +201,7 @@ def test_mounts_are_bound_where_possible_and_moved_elsewhere() -> None:
     assert found == Mounts(
         # Parents first: what is mounted on a child would be hidden otherwise.
         binds=((Path("/v/work"), Path("/dev")), (Path("/v/shm"), Path("/dev/shm"))),
-        moved=(("/work/sub", Path("/v/work")),),
+        moved=(("/data/sub", Path("/v/work")),),
     )
 
 

@@ -350,7 +350,7 @@ async def test_a_redelivery_is_answered_from_memory() -> None:
 
 async def test_a_redelivery_beside_the_running_call_waits_for_it() -> None:
     gate = Gate()
-    async with running(gate, SERVERLESS_SIDECAR_CONCURRENCY="2") as rig:
+    async with running(gate, SERVERLESS_MAX_CONCURRENCY="2") as rig:
         first, second = rig.put(dispatch()), rig.put(dispatch(), attempt=2)
         assert await gate.began.get() == "inv-1"
         gate.open.set()
@@ -454,7 +454,7 @@ async def test_a_fetch_error_binds_the_consumer_anew() -> None:
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_no_more_calls_run_than_allowed(concurrency: int) -> None:
     gate = Gate()
-    async with running(gate, SERVERLESS_SIDECAR_CONCURRENCY=str(concurrency)) as rig:
+    async with running(gate, SERVERLESS_MAX_CONCURRENCY=str(concurrency)) as rig:
         deliveries = [rig.put(dispatch(f"i{n}", replySubject="")) for n in range(3 * concurrency)]
         for _ in range(concurrency):
             await gate.began.get()
@@ -474,7 +474,7 @@ async def test_the_next_call_starts_before_the_last_ones_result_is_stored() -> N
 
 async def test_running_and_waiting_deliveries_are_kept_alive() -> None:
     gate = Gate()
-    async with running(gate, SERVERLESS_DISPATCH_ACK_WAIT="60ms", SERVERLESS_SIDECAR_CONCURRENCY="2") as rig:
+    async with running(gate, SERVERLESS_DISPATCH_ACK_WAIT="60ms", SERVERLESS_MAX_CONCURRENCY="2") as rig:
         deliveries = [rig.put(dispatch(f"i{n}", replySubject="")) for n in range(3)]
         for delivery in deliveries:
             await delivery.refreshed.wait()
@@ -485,7 +485,7 @@ async def test_running_and_waiting_deliveries_are_kept_alive() -> None:
 
 async def test_a_stop_finishes_running_calls_and_gives_the_rest_back() -> None:
     gate = Gate()
-    async with running(gate, SERVERLESS_SIDECAR_CONCURRENCY="2") as rig:
+    async with running(gate, SERVERLESS_MAX_CONCURRENCY="2") as rig:
         deliveries = [rig.put(dispatch(f"i{n}", replySubject="")) for n in range(3)]
         await gate.began.get()
         await gate.began.get()

@@ -58,7 +58,7 @@ def test_the_defaults() -> None:
         ("SERVERLESS_FRAMEWORK_HEALTH_PATH", "up", "health_path", "/up"),
         ("SERVERLESS_SIDECAR_HEALTH_HOST", "0.0.0.0", "health_host", "0.0.0.0"),
         ("SERVERLESS_SIDECAR_HEALTH_PORT", "65535", "health_port", 65535),
-        ("SERVERLESS_SIDECAR_CONCURRENCY", "16", "concurrency", 16),
+        ("SERVERLESS_MAX_CONCURRENCY", "16", "concurrency", 16),
         ("SERVERLESS_DRAIN_TIMEOUT", "1m", "drain_timeout_s", 60),
     ],
 )
@@ -99,7 +99,7 @@ def test_the_prefix_is_normalised() -> None:
         ("SERVERLESS_SIDECAR_HEALTH_PORT", "80abc"),
         ("SERVERLESS_SIDECAR_HEALTH_PORT", "65536"),
         ("SERVERLESS_SIDECAR_HEALTH_PORT", "0"),
-        ("SERVERLESS_SIDECAR_CONCURRENCY", "0"),
+        ("SERVERLESS_MAX_CONCURRENCY", "0"),
         ("SERVERLESS_DRAIN_TIMEOUT", "never"),
     ],
 )

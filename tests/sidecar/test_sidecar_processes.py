@@ -4,6 +4,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import msgspec
+import nats
 import pytest
 
 from sidecar.messages import SYNC
@@ -277,3 +278,18 @@ async def test_credentials_and_payloads_stay_out_of_the_log(bench: "Bench") -> N
     assert "s3cret" not in text
     assert "pr1vate" not in text
     assert str(bench.runs) not in text
+
+
+async def test_s21_an_existing_stream_is_never_altered(bench: "Bench") -> None:
+    await bench.nats()
+    url = bench.environ["SERVERLESS_NATS_URL"]
+    async with await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.05) as client:
+        # A chapter-15 stream with settings of its own: no DLQ subjects, a shorter life.
+        subjects = [f"runtime.serverless.{family}" for family in ("invoke.*", "dispatch.*.*", "result.*", "metrics.*")]
+        manager = client.jetstream()
+        await manager.add_stream(name="RUNTIME_SERVERLESS", subjects=subjects, max_age=3600, duplicate_window=60)
+        before = (await manager.stream_info("RUNTIME_SERVERLESS")).config
+        await bench.echo()
+        await bench.sidecar()
+        await bench.http_until("/readyz", lambda status, _body: status == 200)
+        assert (await manager.stream_info("RUNTIME_SERVERLESS")).config == before
