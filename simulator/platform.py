@@ -98,7 +98,7 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
             cluster = await stack.enter_async_context(Cluster(kubeconfig, field_manager="unitsim"))
             units = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE)
             journal = Journal(queue)
-            kubelet = Kubelet(cluster, processes, directory, _images(options))
+            kubelet = Kubelet(cluster, processes, directory, _images(options), keep_logs=options.keep)
             for part in (
                 units.run(),
                 journal.run(),

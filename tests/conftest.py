@@ -1,9 +1,17 @@
-"""State that a test may set and the next one must not see."""
+"""What all tests share: logging as it is at start, and a directory below the contract's socket directory."""
 
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+
+from framework.contract import SOCKET_DIR
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +19,18 @@ def _fresh_logging() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def socket_directory() -> Iterator[Path]:
+    """A directory of the test's own below `SOCKET_DIR`, for processes that are started by hand."""
+    Path(SOCKET_DIR).mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(dir=SOCKET_DIR))
+    yield directory
+    shutil.rmtree(directory)
+    parent = os.open(SOCKET_DIR, os.O_RDONLY)
+    # A platform that uses it as a mount point holds a lock; others have something in it.
+    with contextlib.suppress(OSError):
+        fcntl.flock(parent, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Path(SOCKET_DIR).rmdir()
+    os.close(parent)

@@ -12,7 +12,7 @@ from simulator.kubelet.backoff import format_delay, pull_delay_s, restart_delay_
 from simulator.kubelet.context import PodContext
 from simulator.kubelet.environment import ConfigError
 from simulator.kubelet.events import EventType
-from simulator.kubelet.execution import Execution, prepare, rotate
+from simulator.kubelet.execution import Execution, prepare, rotate, termination_message
 from simulator.kubelet.images import IMAGE_SUBSTITUTED, Program, UnknownImageError, substitution_notice
 from simulator.kubelet.probe_rules import Probe, ProbeCount
 from simulator.kubelet.probing import ask
@@ -139,8 +139,9 @@ class Container:
             await self._supervise(execution, self.process)
         finally:
             await self.process.kill()
-            code = self.process.exit_code
-            ended = terminated(code if code is not None else -signal.SIGKILL, self.process.pid, started_at, now())
+            code = self.process.exit_code if self.process.exit_code is not None else -signal.SIGKILL
+            message = termination_message(self._spec, self.log)
+            ended = terminated(code, self.process.pid, started_at, now(), message)
             self.process = None
             self._set(state=ended, started=False, ready=self.kind is ContainerKind.INIT and ended.exit_code == 0)
         return clock() - began

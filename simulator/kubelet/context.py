@@ -18,7 +18,8 @@ SOURCE = "kubelet"
 class Node:
     """What all pods of this kubelet share. `time_scale` shortens back-offs and probe periods, but no grace period.
 
-    With `mount_namespaces` a container sees its volumes at their mount paths.
+    With `mount_namespaces` a container sees its volumes at their mount paths. `kept_logs` is where the logs of pods go
+    that are gone; None: nowhere.
     """
 
     processes: Processes
@@ -27,6 +28,7 @@ class Node:
     session: aiohttp.ClientSession
     time_scale: float
     mount_namespaces: bool
+    kept_logs: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

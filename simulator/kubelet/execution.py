@@ -1,10 +1,12 @@
 """How a container's program is run: command line, environment, working directory and mounts."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from framework.contract import SOCKET_DIR
 from simulator.kube.kinds import Object
@@ -14,6 +16,10 @@ from simulator.kubelet.images import Program
 from simulator.kubelet.probe_rules import Probe, ProbeKind, container_probes
 from simulator.kubelet.volumes import bindable, container_mounts
 from simulator.processes.process import Process
+
+MESSAGE_BYTES: Final = 2048
+MESSAGE_LINES: Final = 80
+"""What a kubelet takes from the end of a log, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +72,14 @@ def rotate(log: Path) -> None:
     """Keep the log of the container's previous run beside that of the one to come."""
     if log.exists():
         log.replace(log.with_suffix(".previous.log"))
+
+
+def termination_message(container: Object, log: Path) -> str:
+    """The end of the log, where the container's `terminationMessagePolicy` asks for it; files are not supported."""
+    if container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+        return ""
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(log.stat().st_size - MESSAGE_BYTES, 0))
+        lines = file.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-MESSAGE_LINES:])
+    return ""

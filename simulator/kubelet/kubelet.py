@@ -41,7 +41,8 @@ class Kubelet:
     """Runs the pods of every Deployment of a cluster that has no kubelets of its own.
 
     `time_scale` shortens back-offs and probe periods, but neither grace periods nor time-outs. `mount_namespaces`
-    None uses them where they are available; see docs/kubelet.md for what happens without.
+    None uses them where they are available; see docs/kubelet.md for what happens without. With `keep_logs` the logs
+    of pods that are gone stay, in `<directory>/logs/<pod>/`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Kubelet:
         *,
         time_scale: float = DEFAULT_TIME_SCALE,
         mount_namespaces: bool | None = None,
+        keep_logs: bool = False,
     ) -> None:
         self._cluster = cluster
         self._processes = processes
@@ -60,6 +62,7 @@ class Kubelet:
         self._images = images
         self._time_scale = time_scale
         self._mount_namespaces = mount_namespaces
+        self._kept_logs = directory / "logs" if keep_logs else None
         self._pods = Informer(cluster, POD)
         self._workers: dict[Key, PodWorker] = {}
         self._ended: dict[Key, str] = {}  # uids of pods that we removed and the informer may still hold
@@ -86,7 +89,15 @@ class Kubelet:
             asyncio.TaskGroup() as group,
         ):
             recorder = EventRecorder(self._cluster)
-            node = Node(self._processes, self._images, recorder, session, self._time_scale, self._mount_namespaces)
+            node = Node(
+                self._processes,
+                self._images,
+                recorder,
+                session,
+                self._time_scale,
+                self._mount_namespaces,
+                self._kept_logs,
+            )
             deployments = Informer(self._cluster, DEPLOYMENT)
             controller = DeploymentController(self._cluster, deployments, self._pods, recorder)
             self._pods.on_change(lambda key: self._pod_changed(key, node, sockets, group))

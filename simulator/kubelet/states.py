@@ -65,7 +65,9 @@ class ContainerRecord:
         return not isinstance(self.state, Waiting) or self.last is not None
 
 
-def terminated(code: int, pid: int, started_at: datetime, finished_at: datetime) -> Terminated:
-    """The end of a process, from its exit code or (negative) the signal that ended it."""
+def terminated(code: int, pid: int, started_at: datetime, finished_at: datetime, message: str = "") -> Terminated:
+    """The end of a process, from its exit code or (negative) the signal that ended it; `message` only if it failed."""
     exit_code = code if code >= 0 else 128 - code
-    return Terminated(exit_code, "Completed" if exit_code == 0 else "Error", finished_at, started_at, pid=pid)
+    if exit_code == 0:
+        return Terminated(0, "Completed", finished_at, started_at, pid=pid)
+    return Terminated(exit_code, "Error", finished_at, started_at, message, pid)

@@ -17,6 +17,9 @@ _SOCKET_VOLUME = "serverless-framework-socket"
 _SHM_VOLUME = "runtime-shm"
 _SLEEP = ["sh", "-c", "sleep 3600"]
 _STARTUP_FAILURE_THRESHOLD = 30
+_MESSAGE_POLICY = "FallbackToLogsOnError"
+"""So that the unit's status can say why a program ended: the end of its log."""
+
 _DROPPED_CAPABILITIES = (
     "AUDIT_CONTROL",
     "AUDIT_READ",
@@ -53,6 +56,7 @@ def _runtime_container(spec: UnitSpec) -> Object:
         "name": RUNTIME_CONTAINER,
         "image": spec.image,
         "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePolicy": _MESSAGE_POLICY,
         "env": _runtime_env(spec),
         "securityContext": _security_context(),
     }
@@ -101,6 +105,7 @@ def _sidecar_container(spec: UnitSpec, serverless: ServerlessSpec, settings: Rec
         "name": SIDECAR_CONTAINER,
         "image": settings.sidecar_image,
         "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePolicy": _MESSAGE_POLICY,
         "restartPolicy": "Always",
         "env": _sidecar_env(spec, serverless, settings),
         "startupProbe": {

@@ -189,6 +189,13 @@ def test_up_says_why_a_unit_can_never_run() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_up_shows_the_last_words_of_a_program_that_ended() -> None:
+    words = f"{sys.executable} -c 'import sys; sys.exit(\"no model at /models\")'"
+    ended = unitsim("up", "--api-port", "0", "--pool", "sd-webui", "--framework-command", words)
+    assert ended.returncode == 1
+    assert "no model at /models" in ended.stderr
+
+
 def test_a_missing_nats_server_is_exit_code_4() -> None:
     ended = unitsim("up", "--api-port", "0", env={"UNITSIM_NATS_SERVER": "/no/such/nats-server"})
     assert ended.returncode == 4
@@ -209,7 +216,9 @@ def test_run_reports_each_scenario(tmp_path: Path) -> None:
 def test_run_keep_leaves_the_files() -> None:
     ended = unitsim("run", "sync-echo", "--keep", "--json")
     directory = Path(json.loads(ended.stdout)[0]["directory"])
-    assert (directory / "nats").is_dir()
+    assert (directory / "nats" / "jetstream").is_dir()
+    logs = sorted(log.name for log in directory.glob("logs/*/*.log"))
+    assert logs == ["runtime-worker.log", "serverless-sidecar.log"]
     subprocess.run(["rm", "-rf", str(directory)], check=True)
 
 

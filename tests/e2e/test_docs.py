@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -146,28 +145,23 @@ def test_commands_of(page: str) -> None:
         assert text in shown
 
 
-def test_the_four_processes_by_hand() -> None:
+def test_the_four_processes_by_hand(socket_directory: Path, tmp_path: Path) -> None:
     blocks = {block.tag.removeprefix("by-hand "): block.code for block in blocks_of("README.md") if block.tag}
     assert list(blocks) == ["server", "framework", "sidecar", "publish"]
     nats_port, health_port = str(free_port()), str(free_port())
-    directory = Path("/tmp/serverless-framework") / uuid.uuid4().hex[:8]
-    env = environment(SERVERLESS_FRAMEWORK_SOCKET_PATH=f"{directory}/framework.sock")
+    socket_path = f"{socket_directory}/framework.sock"
+    env = environment(SERVERLESS_FRAMEWORK_SOCKET_PATH=socket_path, TMPDIR=str(tmp_path))
 
     def moved(name: str) -> str:
         code = blocks[name].replace("4222", nats_port).replace("8091", health_port)
-        return code.replace("/tmp/serverless-framework/framework.sock", f"{directory}/framework.sock")
+        return code.replace("/tmp/serverless-framework/framework.sock", socket_path)
 
-    try:
-        with (
-            background(moved("server"), env, "Server is ready"),
-            background(moved("sidecar"), env, "sidecar starts"),
-            background(moved("framework"), env, "framework listens"),
-        ):
-            result = run_block(moved("publish"), env)
-    finally:
-        for path in (directory, directory.parent):
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+    with (
+        background(moved("server"), env, "Server is ready"),
+        background(moved("sidecar"), env, "sidecar starts"),
+        background(moved("framework"), env, "framework listens"),
+    ):
+        result = run_block(moved("publish"), env)
     assert '"invocationID":"by-hand-1"' in result
     assert '"state":"succeeded"' in result
     assert '"payload":{"prompt":"draw a robot"}' in result

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from framework.contract import SOCKET_DIR
 from sidecar.messages import WorkerDispatchMessage, encode, utc_now
 from sidecar.queue import Consumer, ConsumerSettings, Queue
 
@@ -222,13 +221,10 @@ class Bench:
 
 
 @pytest.fixture
-def directories() -> Iterator[tuple[Path, Path]]:
-    Path(SOCKET_DIR).mkdir(exist_ok=True)
+def directories(socket_directory: Path) -> Iterator[tuple[Path, Path]]:
     directory = Path(tempfile.mkdtemp(dir="/tmp", prefix="sc-"))
-    sockets = Path(tempfile.mkdtemp(dir=SOCKET_DIR))
-    yield directory, sockets
+    yield directory, socket_directory
     shutil.rmtree(directory)
-    shutil.rmtree(sockets)
 
 
 @pytest.fixture
