@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import inspect
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import msgspec
-import structlog
 
 from framework.contract import NO_JSON, InvocationRequest, InvocationResponse
 
@@ -22,7 +22,7 @@ An async handler runs in the event loop and is cancelled when the caller gives u
 own and cannot be interrupted.
 """
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 async def call_handler(handler: Handler, request: InvocationRequest) -> InvocationResponse:
@@ -75,7 +75,7 @@ async def _call_async(handler: Handler, request: InvocationRequest) -> Invocatio
         answer = handler(request)
         return to_response(await answer if inspect.isawaitable(answer) else answer)
     except Exception as error:
-        log.exception("handler failed", invocationID=request.invocation_id)
+        log.exception("handler failed on invocation %s", request.invocation_id)
         return failed_response(error)
 
 
@@ -92,7 +92,7 @@ async def _call_in_thread(handler: Handler, request: InvocationRequest) -> Invoc
         try:
             response = to_response(handler(request))
         except Exception as error:
-            log.exception("handler failed", invocationID=request.invocation_id)
+            log.exception("handler failed on invocation %s", request.invocation_id)
             response = failed_response(error)
         with contextlib.suppress(RuntimeError):  # the loop ended first
             loop.call_soon_threadsafe(settle, response)

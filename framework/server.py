@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-import structlog
 from aiohttp import web
 
 from framework.app import create_app
@@ -28,7 +27,7 @@ from framework.listening import BACKLOG, SocketError, listen_at
 GRACE_S: Final = 5.0
 """How long running calls may take to end after a stop (contract section 8)."""
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -78,8 +77,7 @@ def run(handler: Handler, environ: Mapping[str, str] | None = None) -> None:
             invoke_path=settings.get(INVOKE_PATH_ENV, DEFAULT_INVOKE_PATH),
             health_path=settings.get(HEALTH_PATH_ENV, DEFAULT_HEALTH_PATH),
         )
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve_until_signal(app, settings.get(SOCKET_PATH_ENV) or DEFAULT_SOCKET_PATH))
+        asyncio.run(_serve_until_signal(app, settings.get(SOCKET_PATH_ENV) or DEFAULT_SOCKET_PATH))
     except (ContractError, SocketError) as error:
         raise SystemExit(f"framework: {error}") from error
 
@@ -96,30 +94,11 @@ async def _serve_until_signal(app: web.Application, socket_path: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     async with serving(app, socket_path):
-        log.info("framework listens", socket=socket_path)
+        log.info("framework listens at %s", socket_path)
         await stop.wait()
         log.info("framework stops")
 
 
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """uvloop's loop where it is installed: a third less time per call."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.Loop
-
-
 def _log_to_stderr() -> None:
-    if structlog.is_configured():
-        return
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )
+    """Plain lines by the standard library, unless the program has its own logging: user code needs no more from us."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")

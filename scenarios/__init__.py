@@ -3,8 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from scenarios import invocations
-from scenarios.world import World
-from simulator.api_client import ApiClient
+from scenarios.world import World, world_of
 from simulator.platform import Platform
 from simulator.scenario import Scenario
 
@@ -15,8 +14,8 @@ def scenario_of(script: Script) -> Scenario:
     """Make a script runnable: its name with dashes is the scenario's, its docstring's first line the summary."""
 
     async def play(platform: Platform) -> None:
-        async with ApiClient(platform.api_url) as api:
-            await script(World(platform, api))
+        async with world_of(platform) as world:
+            await script(world)
 
     summary = (script.__doc__ or "").strip().splitlines()[0]
     return Scenario(script.__name__.replace("_", "-"), summary, play)

@@ -1,7 +1,8 @@
 """The vocabulary of scenario scripts: pools that are called, results and events that follow, and expectations."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from sidecar.messages import InvocationResultMessage, WorkerMetricMessage
 from simulator.api_client import ApiClient, Json
 from simulator.errors import ScenarioFailure
-from simulator.journal import Journal
+from simulator.journal import Journal, journal_of
 from simulator.platform import Platform
 from simulator.units import echo_unit
 from simulator.waiting import wait_until_ready
@@ -55,9 +56,10 @@ class Pool:
 class World:
     """One running platform in the words of a scenario."""
 
-    def __init__(self, platform: Platform, api: ApiClient) -> None:
+    def __init__(self, platform: Platform, api: ApiClient, journal: Journal) -> None:
         self.platform = platform
         self.api = api
+        self.journal = journal
 
     async def ready_pool(self, request_id: str, command: Sequence[str] = ()) -> Pool:
         """Create a unit for the pool and wait until it is Ready. `command` replaces the echo framework."""
@@ -72,7 +74,7 @@ class World:
 
     async def result_of(self, invocation_id: str) -> InvocationResultMessage:
         """Wait for an invocation's durable result."""
-        results = await self.platform.journal.wait_for(
+        results = await self.journal.wait_for(
             lambda journal: journal.results(invocation_id), RESULT_TIMEOUT_S, f"a result of {invocation_id}"
         )
         return results[0]
@@ -84,8 +86,15 @@ class World:
             events = journal.events(invocation_id)
             return events if events and events[-1].event_type == last else None
 
-        return await self.platform.journal.wait_for(complete, RESULT_TIMEOUT_S, f"{last} of {invocation_id}")
+        return await self.journal.wait_for(complete, RESULT_TIMEOUT_S, f"{last} of {invocation_id}")
 
     def results_of(self, invocation_id: str) -> list[InvocationResultMessage]:
         """The durable results stored so far."""
-        return self.platform.journal.results(invocation_id)
+        return self.journal.results(invocation_id)
+
+
+@asynccontextmanager
+async def world_of(platform: Platform) -> AsyncIterator[World]:
+    """The world of a running platform, while the block runs."""
+    async with ApiClient(platform.api_url) as api, journal_of(platform.queue) as journal:
+        yield World(platform, api, journal)

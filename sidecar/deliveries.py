@@ -84,11 +84,10 @@ class Delivery:
 
 
 class Consumer:
-    """Fetches deliveries of one durable consumer."""
+    """Fetches the deliveries of one consumer."""
 
-    def __init__(self, subscription: JetStreamContext.PullSubscription, settings: ConsumerSettings) -> None:
+    def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
         self._subscription = subscription
-        self.settings = settings
 
     async def fetch(self, batch: int = 1, wait_s: float = 2.0) -> list[Delivery]:
         """Return up to `batch` deliveries; an empty list when `wait_s` seconds passed without one.
@@ -97,11 +96,14 @@ class Consumer:
             QueueUnavailableError: the connection was lost.
             QueueRefusedError: the consumer was deleted or may not be used.
         """
-        with translated("fetch"):
+        with translated("fetch") as cancellation:
             try:
                 messages = await self._subscription.fetch(batch, timeout=wait_s)
             except (nats.errors.TimeoutError, TimeoutError):
                 return []
+            if cancellation.swallowed:
+                for message in messages:  # nobody will get them: they are somebody else's at once
+                    await message.nak()
         return [Delivery(message) for message in messages]
 
     async def close(self) -> None:

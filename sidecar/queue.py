@@ -4,17 +4,13 @@
 restored in the background, for ever; what fails meanwhile raises `QueueError`.
 """
 
-import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 import nats.errors
 import nats.js.errors
-import structlog
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.js.api import (
@@ -28,7 +24,9 @@ from nats.js.api import (
 )
 
 from sidecar.deliveries import Consumer, ConsumerSettings, Delivery
+from sidecar.queue_connection import CONNECT_TIMEOUT_S, close, connected_client, redact_url
 from sidecar.queue_errors import (
+    CancellationKept,
     MessageTooLargeError,
     QueueError,
     QueueRefusedError,
@@ -37,10 +35,9 @@ from sidecar.queue_errors import (
 )
 from sidecar.subjects import DEFAULT_STREAM, Subjects
 
-CONNECT_TIMEOUT_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 5.0
-RECONNECT_WAIT_S: Final = (0.05, 0.25)
-"""Each process picks its own wait in this range, so that a restarted server is not met by all at the same instant."""
+READER_THRESHOLD_S: Final = 60.0
+"""The server forgets a reader that asks for nothing for this long."""
 
 __all__ = [
     "Consumer",
@@ -56,8 +53,6 @@ __all__ = [
     "StreamSettings",
     "redact_url",
 ]
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +93,13 @@ class Inbox:
             TimeoutError: none came within `timeout_s` seconds.
             QueueUnavailableError: the connection was closed.
         """
-        try:
-            message = await self._subscription.next_msg(timeout=timeout_s)
-        except TimeoutError:
-            raise
-        except nats.errors.Error as error:
-            raise QueueUnavailableError(f"receive on {self.subject}: {error}") from error
+        with CancellationKept():
+            try:
+                message = await self._subscription.next_msg(timeout=timeout_s)
+            except TimeoutError:
+                raise
+            except nats.errors.Error as error:
+                raise QueueUnavailableError(f"receive on {self.subject}: {error}") from error
         return bytes(message.data)
 
 
@@ -131,11 +127,11 @@ class Queue:
             QueueUnavailableError: no connection in time; the message names the server without credentials.
             QueueRefusedError: the credentials were refused.
         """
-        client = await _connected_client(url, client_name, timeout_s)
+        client = await connected_client(url, client_name, timeout_s)
         try:
             yield cls(client, stream or StreamSettings())
         finally:
-            await _close(client)
+            await close(client)
 
     @property
     def subjects(self) -> Subjects:
@@ -222,17 +218,26 @@ class Queue:
                 ),
             )
             subscription = await self._jetstream.pull_subscribe_bind(settings.durable, self.stream.name)
-        return Consumer(subscription, settings)
+        return Consumer(subscription)
 
+    async def reader(self, subject: str, start_sequence: int) -> Consumer:
+        """Look on at what is stored: a temporary consumer from a stream sequence on, whose deliveries need no ack.
 
-def redact_url(url: str) -> str:
-    """The URL without user, password and token, for logs and messages."""
-    try:
-        parts = urlsplit(url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        return f"{parts.scheme}://{host}:{parts.port or 4222}"
-    except ValueError:
-        return "(unreadable URL)"
+        Raises:
+            QueueError: the server refuses, or does not answer.
+        """
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=start_sequence,
+            ack_policy=AckPolicy.NONE,
+            filter_subject=subject,
+            inactive_threshold=READER_THRESHOLD_S,
+            mem_storage=True,
+        )
+        with translated(f"reader of {subject}"):
+            made = await self._jetstream.add_consumer(self.stream.name, config)
+            subscription = await self._jetstream.pull_subscribe_bind(made.name, self.stream.name)
+        return Consumer(subscription)
 
 
 def _stream_config(settings: StreamSettings) -> StreamConfig:
@@ -245,50 +250,3 @@ def _stream_config(settings: StreamSettings) -> StreamConfig:
         max_age=settings.max_age_s,
         duplicate_window=settings.duplicate_window_s,
     )
-
-
-async def _connected_client(url: str, client_name: str, timeout_s: float | None) -> Client:
-    client = Client()
-
-    async def lost() -> None:
-        if not client.is_closed:  # nats-py calls this at an orderly end too
-            log.warning("queue connection lost", server=redact_url(url))
-
-    async def restored() -> None:
-        log.info("queue connection restored", server=redact_url(url))
-
-    async def note(error: Exception) -> None:
-        log.debug("queue connection error", server=redact_url(url), error=type(error).__name__)
-
-    try:
-        async with asyncio.timeout(timeout_s):
-            await client.connect(
-                url,
-                name=client_name,
-                connect_timeout=int(CONNECT_TIMEOUT_S),
-                max_reconnect_attempts=-1,
-                # nats-py sleeps this long before every second attempt, at first connect too: its 2 s would show.
-                reconnect_time_wait=random.uniform(*RECONNECT_WAIT_S),  # type: ignore[arg-type]  # noqa: S311 - jitter; seconds, fractions work
-                disconnected_cb=lost,
-                reconnected_cb=restored,
-                error_cb=note,
-            )
-    except TimeoutError as error:
-        await _close(client)
-        raise QueueUnavailableError(f"no NATS server answered at {redact_url(url)} within {timeout_s:g} s") from error
-    except nats.errors.Error as error:
-        await _close(client)
-        raise QueueRefusedError(f"NATS server {redact_url(url)} refused the connection: {error}") from error
-    except BaseException:
-        await _close(client)
-        raise
-    return client
-
-
-async def _close(client: Client) -> None:
-    """Flush what was sent and close; a dead connection must not hold up the end of the program."""
-    with suppress(nats.errors.Error, TimeoutError, OSError):
-        if client.is_connected:
-            await client.flush(timeout=1)
-    with suppress(nats.errors.Error, OSError):
-        await client.close()

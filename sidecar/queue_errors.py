@@ -1,6 +1,8 @@
 """What can go wrong at the queue, and the translation of nats-py's errors into it."""
 
+import asyncio
 from types import TracebackType
+from typing import Self
 
 import nats.errors
 import nats.js.errors
@@ -22,18 +24,39 @@ class MessageTooLargeError(QueueRefusedError):
     """The message is larger than the server's `max_payload`."""
 
 
-class translated:  # noqa: N801 - reads as the context manager it is
-    """Turn what nats-py raises inside the block into a `QueueError` that names the operation."""
+class CancellationKept:
+    """Raises a cancellation that the block swallowed.
 
-    def __init__(self, operation: str) -> None:
-        self._operation = operation
+    nats-py waits with `asyncio.wait_for`, and that of Python 3.11 returns normally when it is cancelled in the same
+    turn of the loop in which its answer comes. Whoever cancelled would then wait for ever.
+    """
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> Self:
+        self._before = _cancellations()
+        return self
+
+    @property
+    def swallowed(self) -> bool:
+        """Whether the task was cancelled since the block began."""
+        return _cancellations() > self._before
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if (error is None or isinstance(error, Exception)) and self.swallowed:
+            raise asyncio.CancelledError from error
+
+
+class translated(CancellationKept):  # noqa: N801 - reads as the context manager it is
+    """Turn what nats-py raises inside the block into a `QueueError` that names the operation; keep cancellations."""
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
         if error is None or isinstance(error, QueueError):
             return
         if isinstance(error, nats.errors.MaxPayloadError):
@@ -44,6 +67,11 @@ class translated:  # noqa: N801 - reads as the context manager it is
             raise QueueRefusedError(f"{self._operation}: {_text(error)}") from error
         if isinstance(error, nats.errors.Error | OSError | TimeoutError):
             raise QueueUnavailableError(f"{self._operation}: {_text(error)}") from error
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def _text(error: BaseException) -> str:

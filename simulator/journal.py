@@ -1,11 +1,12 @@
 """What the queue really stored, in its order: the platform's own record, against which scenarios check.
 
-The journal reads the stream through a consumer of its own, so it sees each durable message once and nothing that the
-server dropped as a duplicate.
+The journal reads the stream itself, from its first message on, so it sees each durable message once and nothing that
+the server dropped as a duplicate.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -21,13 +22,12 @@ from sidecar.messages import (
     WorkerMetricMessage,
     decode,
 )
-from sidecar.queue import ConsumerSettings, Queue, QueueError
+from sidecar.queue import Queue, QueueError, QueueUnavailableError
 from simulator.errors import WaitTimeoutError
 
-CONSUMER: Final = "unitsim-journal"
 FETCH_BATCH: Final = 256
 RECOVERY_S: Final = 0.2
-"""Pause after a failed fetch, before the consumer is bound again."""
+"""Pause after a failed fetch, before the stream is read on."""
 
 Message = InvocationMessage | WorkerDispatchMessage | InvocationResultMessage | WorkerMetricMessage | DeadLetterMessage
 _TYPES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -55,11 +55,10 @@ class Entry:
 
 
 class Journal:
-    """A growing record of the stream. `run` must be running for it to grow."""
+    """A growing record of the stream; `journal_of` makes one. It is held in memory, whole."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._last_sequence = 0
         self._grown = asyncio.Event()
         self.entries: list[Entry] = []
 
@@ -73,14 +72,18 @@ class Journal:
                 await asyncio.sleep(RECOVERY_S)
 
     async def _read(self) -> None:
-        everything = f"{self._queue.subjects.prefix}.>"
-        consumer = await self._queue.consumer(ConsumerSettings(CONSUMER, everything, ack_wait_s=30))
-        while True:
-            for delivery in await consumer.fetch(FETCH_BATCH):
-                await delivery.ack()
-                if delivery.sequence > self._last_sequence:  # a lost ack delivers again
-                    self._last_sequence = delivery.sequence
+        last = self.entries[-1].sequence if self.entries else 0
+        reader = await self._queue.reader(f"{self._queue.subjects.prefix}.>", last + 1)
+        expected = 1
+        try:
+            while True:
+                for delivery in await reader.fetch(FETCH_BATCH):
+                    if delivery.consumer_sequence != expected:
+                        raise QueueUnavailableError("a delivery was lost on its way")  # read it again
+                    expected += 1
                     self._append(delivery.sequence, delivery.subject, delivery.data)
+        finally:
+            await reader.close()
 
     def _append(self, sequence: int, subject: str, data: bytes) -> None:
         family = subject.removeprefix(self._queue.subjects.prefix + ".").split(".", 1)[0]
@@ -119,3 +122,13 @@ class Journal:
                 f"{what} did not appear within {timeout_s:g} s; the stream holds {len(self.entries)} messages"
             ) from error
         return found
+
+
+@asynccontextmanager
+async def journal_of(queue: Queue) -> AsyncIterator[Journal]:
+    """Keep a journal of the queue's stream while the block runs."""
+    journal = Journal(queue)
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(journal.run())
+        yield journal
+        reading.cancel()

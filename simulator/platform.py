@@ -21,7 +21,6 @@ from simulator.activator.activator import Activator, ActivatorSettings
 from simulator.api.app import ApiServer
 from simulator.errors import PlatformError, SimulatorError
 from simulator.gpuunit import ACTIVE_NAMESPACE
-from simulator.journal import Journal
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import GPUUNIT
@@ -68,7 +67,6 @@ class Platform:
     queue: Queue
     units: Informer
     kubelet: Kubelet
-    journal: Journal
 
 
 @contextlib.asynccontextmanager
@@ -97,11 +95,9 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
             await queue.ensure_stream()
             cluster = await stack.enter_async_context(Cluster(kubeconfig, field_manager="unitsim"))
             units = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE)
-            journal = Journal(queue)
             kubelet = Kubelet(cluster, processes, directory, _images(options), keep_logs=options.keep)
             for part in (
                 units.run(),
-                journal.run(),
                 kubelet.run(),
                 Reconciler(cluster, _reconciler_settings(options, nats.url)).run(),
                 Activator(cluster, units, queue, options.activator).run(),
@@ -118,7 +114,6 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
                 queue=queue,
                 units=units,
                 kubelet=kubelet,
-                journal=journal,
             )
 
 
