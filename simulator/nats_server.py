@@ -5,13 +5,11 @@ The server's ports file is its only word on which port it took; its end is seen 
 
 import asyncio
 import contextlib
-import errno
 import importlib.metadata
 import json
 import os
 import re
 import shutil
-import socket
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from simulator.errors import EnvironmentMissing, PlatformError, PortTakenError
+from simulator.errors import EnvironmentMissing, PlatformError
+from simulator.ports import ensure_free
 from simulator.processes.completion import complete
 from simulator.processes.process import Process
 from simulator.processes.spawn import CannotStartError, Processes
@@ -71,8 +70,7 @@ class NatsServer:
             PortTakenError: another program listens on `port`.
             PlatformError: the server ended, or was not ready in time; the message holds the end of its log.
         """
-        if self._port:
-            _check_port(self._port)
+        ensure_free(self._port, "choose another, or 0 for any free one")
         ports = self._prepare_directory()
         binary = await find_server(self._processes, self._directory)
         self.process = await self._processes.start(
@@ -197,16 +195,6 @@ async def _inspect(processes: Processes, path: Path, directory: Path) -> ServerB
         await asked.kill()
     version = parse_version(log.read_text(errors="replace"))
     return ServerBinary(path, version) if version and version >= MINIMUM_VERSION else None
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            kind = PortTakenError if error.errno == errno.EADDRINUSE else EnvironmentMissing
-            raise kind(f"cannot listen on {_HOST}:{port} ({error.strerror}); choose another port, or 0") from error
 
 
 def _announced_port(directory: Path) -> int | None:

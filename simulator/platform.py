@@ -83,17 +83,22 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
             processes = await stack.enter_async_context(Processes())
             if not options.keep:
                 processes.remove_at_end(directory)
-            nats = await stack.enter_async_context(NatsServer(processes, directory / "nats", port=options.nats_port))
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            nats = NatsServer(processes, directory / "nats", port=options.nats_port)
+            nats_up = group.create_task(stack.enter_async_context(nats))
             kube = await stack.enter_async_context(KubeServer(ResourceStore(), port=options.kube_port))
             kubeconfig = directory / "kubeconfig"
             kube.write_kubeconfig(kubeconfig)
-            tasks = _Tasks(stack, await stack.enter_async_context(asyncio.TaskGroup()))
+            # The client imports for 0.1 s when it is made: in a thread, the server starts meanwhile.
+            client = await asyncio.to_thread(Cluster, kubeconfig, field_manager="unitsim")
+            cluster = await stack.enter_async_context(client)
+            await nats_up
+            tasks = _Tasks(stack, group)
             tasks.start(_guard(nats))
             queue = await stack.enter_async_context(
                 Queue.connect(nats.url, client_name="unitsim", stream=options.stream)
             )
             await queue.ensure_stream()
-            cluster = await stack.enter_async_context(Cluster(kubeconfig, field_manager="unitsim"))
             units = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE)
             kubelet = Kubelet(cluster, processes, directory, _images(options), keep_logs=options.keep)
             for part in (

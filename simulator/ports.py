@@ -7,11 +7,11 @@ from simulator.errors import PortTakenError
 LOOPBACK = "127.0.0.1"
 
 
-def ensure_free(port: int, flag: str) -> None:
+def ensure_free(port: int, remedy: str) -> None:
     """Check that this process could listen on a loopback port; 0 is always fine.
 
     Raises:
-        PortTakenError: it could not; the message names the port, its user and the `flag` that changes it.
+        PortTakenError: it could not; the message names the port and its user, and ends with the `remedy`.
     """
     if port == 0:
         return
@@ -21,11 +21,9 @@ def ensure_free(port: int, flag: str) -> None:
             probe.bind((LOOPBACK, port))
             probe.listen(1)
         except PermissionError as error:
-            raise PortTakenError(f"port {port} needs privileges: choose one above 1023 with {flag}") from error
+            raise PortTakenError(f"port {port} needs privileges: {remedy}") from error
         except OSError as error:
-            raise PortTakenError(
-                f"port {port} is taken by {owner(port)}: stop that, or choose another with {flag} (0: any free one)"
-            ) from error
+            raise PortTakenError(f"port {port} is taken by {owner(port)}: stop that, or {remedy}") from error
 
 
 def owner(port: int) -> str:

@@ -1,21 +1,14 @@
 """Rules for the parts of a unit's spec that are lists and names: template, access, storage mounts (contract 4.2)."""
 
-import posixpath
-import re
+from collections.abc import Callable
 from typing import TypeVar
 
 from simulator.api.request_body import InvalidRequestError
 from simulator.api.unit_bodies import AccessBody, EnvBody, PortBody, StorageMountBody, TemplateBody
 from simulator.kube.kinds import Object
-
-MAX_PORT_NAME = 15
-MAX_SUBDOMAIN = 253
+from simulator.unit_rules import RuleError, env_name, mount_path, port_name, port_number, storage_name
 
 _Value = TypeVar("_Value", str, int)
-
-_ENV_NAME = re.compile(r"[-._A-Za-z][-._A-Za-z0-9]*")
-_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 def text(value: str | None) -> str:
@@ -69,22 +62,12 @@ def normalise_mounts(bodies: list[StorageMountBody]) -> list[Object]:
     mounts = []
     for index, body in enumerate(bodies):
         where = f"storageMounts[{index}]"
-        name = text(body.name).lower()
-        if len(name) > MAX_SUBDOMAIN or not _SUBDOMAIN.fullmatch(name):
-            raise InvalidRequestError(f"{where}.name", f"{name!r} must be the name of a storage (a DNS name)")
+        name = _ruled(storage_name, body.name or "", f"{where}.name")
         _unique(name, names, f"{where}.name")
-        path = _mount_path(text(body.mount_path), f"{where}.mountPath")
+        path = _ruled(mount_path, body.mount_path or "", f"{where}.mountPath")
         _unique(path, paths, f"{where}.mountPath")
         mounts.append({"name": name, "mountPath": path})
     return sorted(mounts, key=lambda mount: (mount["name"], mount["mountPath"]))
-
-
-def _mount_path(path: str, where: str) -> str:
-    # POSIX keeps a double leading slash apart; a container's mount does not.
-    cleaned = posixpath.normpath("/" + path.lstrip("/"))
-    if not path.startswith("/") or cleaned == "/":
-        raise InvalidRequestError(where, f"{path!r} must be an absolute path other than /")
-    return cleaned
 
 
 def _envs(bodies: list[EnvBody]) -> list[Object]:
@@ -92,11 +75,7 @@ def _envs(bodies: list[EnvBody]) -> list[Object]:
     envs = []
     for index, body in enumerate(bodies):
         where = f"template.envs[{index}].name"
-        name = text(body.name)
-        if not _ENV_NAME.fullmatch(name) or name == "." or name.startswith(".."):
-            raise InvalidRequestError(
-                where, f"{name!r} must be letters, digits, '-', '_' and '.', and not start with a digit or '..'"
-            )
+        name = _ruled(env_name, body.name or "", where)
         _unique(name, names, where)
         envs.append({"name": name, "value": body.value} if body.value else {"name": name})
     return envs
@@ -108,20 +87,19 @@ def _ports(bodies: list[PortBody]) -> list[Object]:
     ports = []
     for index, body in enumerate(bodies):
         where = f"template.ports[{index}]"
-        name = text(body.name)
-        if len(name) > MAX_PORT_NAME or not _PORT_NAME.fullmatch(name):
-            raise InvalidRequestError(
-                f"{where}.name",
-                f"{name!r} must be at most {MAX_PORT_NAME} lower-case letters, digits and single inner '-', "
-                "with at least one letter",
-            )
+        name = _ruled(port_name, body.name or "", f"{where}.name")
         _unique(name, names, f"{where}.name")
-        number = body.port or 0
-        if not 1 <= number <= 65535:
-            raise InvalidRequestError(f"{where}.port", "must be between 1 and 65535")
+        number = _ruled(port_number, body.port or 0, f"{where}.port")
         _unique(number, numbers, f"{where}.port")
         ports.append({"name": name, "port": number, "protocol": text(body.protocol) or "TCP"})
     return ports
+
+
+def _ruled(rule: Callable[[_Value], _Value], value: _Value, where: str) -> _Value:
+    try:
+        return rule(value)
+    except RuleError as error:
+        raise InvalidRequestError(where, str(error)) from error
 
 
 def _unique(value: _Value, seen: set[_Value], where: str) -> None:

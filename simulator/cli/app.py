@@ -49,7 +49,7 @@ def up(
     configure_logs(verbose)
     for port, flag in ((api_port, "--api-port"), (kube_port, "--kube-port"), (nats_port, "--nats-port")):
         _check_port(port, flag)
-        ensure_free(port, flag)
+        ensure_free(port, f"choose another with {flag} (0: any free one)")
     options = PlatformOptions(
         api_port=api_port,
         kube_port=kube_port,

@@ -1,9 +1,8 @@
 """The one reading of a GPUUnit's spec from which all its objects and its status are made (contract 4.2, 5.1, 5.2)."""
 
-import posixpath
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from framework.contract import SOCKET_DIR
 from simulator.gpuunit import (
@@ -16,14 +15,12 @@ from simulator.gpuunit import (
 )
 from simulator.kube.kinds import Object
 from simulator.reconciler.quantity import QuantityError, parse_bytes
+from simulator.unit_rules import RuleError, env_name, mount_path, port_name, port_number, storage_name
 
 DEFAULT_IMAGE = "busybox:1.36"
 SHM_DIR = "/dev/shm"  # noqa: S108 - the path is part of the contract
-MAX_PORT_NAME = 15
 
-_ENV_NAME = re.compile(r"(?!\.$|\.\.)[-._A-Za-z][-._A-Za-z0-9]*")
-_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_Value = TypeVar("_Value", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +130,20 @@ def _gpu(spec: Object) -> int:
 
 
 def _envs(envs: list[Object]) -> tuple[tuple[str, str], ...]:
-    pairs = tuple((env["name"].strip(), env.get("value") or "") for env in envs)
-    for name, _ in pairs:
-        if not _ENV_NAME.fullmatch(name):
-            raise UnitSpecError("template.envs", f"{name!r} is no name of an environment variable")
+    pairs = tuple((_ruled(env_name, env["name"], "template.envs"), env.get("value") or "") for env in envs)
     _check_unique("template.envs", "name", (name for name, _ in pairs))
     return pairs
 
 
 def _ports(ports: list[Object]) -> tuple[Port, ...]:
-    read = tuple(Port(port["name"].strip(), port["port"], port.get("protocol") or "TCP") for port in ports)
-    for port in read:
-        if len(port.name) > MAX_PORT_NAME or not _PORT_NAME.fullmatch(port.name):
-            raise UnitSpecError(
-                "template.ports",
-                f"{port.name!r} must be at most {MAX_PORT_NAME} lower-case letters, digits and single '-', "
-                "with at least one letter",
-            )
-        if not 1 <= port.number <= 65535:
-            raise UnitSpecError("template.ports", f"port {port.number} must be between 1 and 65535")
+    read = tuple(
+        Port(
+            _ruled(port_name, port["name"], "template.ports"),
+            _ruled(port_number, port["port"], "template.ports"),
+            port.get("protocol") or "TCP",
+        )
+        for port in ports
+    )
     _check_unique("template.ports", "name", (port.name for port in read))
     _check_unique("template.ports", "port", (port.number for port in read))
     return read
@@ -174,19 +166,26 @@ def _taken_paths(memory: str, serverless: ServerlessSpec | None) -> frozenset[st
 
 
 def _storage_mounts(mounts: list[Object], taken: frozenset[str]) -> tuple[StorageMount, ...]:
-    read = [StorageMount(mount["name"].strip().lower(), mount["mountPath"].strip()) for mount in mounts]
+    read = [
+        StorageMount(
+            _ruled(storage_name, mount["name"], "storageMounts"),
+            _ruled(mount_path, mount["mountPath"], "storageMounts"),
+        )
+        for mount in mounts
+    ]
     for mount in read:
-        if not _DNS_SUBDOMAIN.fullmatch(mount.claim):
-            raise UnitSpecError("storageMounts", f"{mount.claim!r} is no name of a storage")
-        if not mount.path.startswith("/"):
-            raise UnitSpecError("storageMounts", f"mount path {mount.path!r} must be absolute")
-    cleaned = [StorageMount(mount.claim, posixpath.normpath("/" + mount.path.lstrip("/"))) for mount in read]
-    for mount in cleaned:
-        if mount.path == "/" or mount.path in taken:
+        if mount.path in taken:
             raise UnitSpecError("storageMounts", f"mount path {mount.path!r} is taken by the platform; choose another")
-    _check_unique("storageMounts", "name", (mount.claim for mount in cleaned))
-    _check_unique("storageMounts", "mount path", (mount.path for mount in cleaned))
-    return tuple(sorted(cleaned, key=lambda mount: (mount.claim, mount.path)))
+    _check_unique("storageMounts", "name", (mount.claim for mount in read))
+    _check_unique("storageMounts", "mount path", (mount.path for mount in read))
+    return tuple(sorted(read, key=lambda mount: (mount.claim, mount.path)))
+
+
+def _ruled(rule: Callable[[_Value], _Value], value: _Value, field: str) -> _Value:
+    try:
+        return rule(value)
+    except RuleError as error:
+        raise UnitSpecError(field, str(error)) from error
 
 
 def _check_unique(field: str, what: str, values: Iterable[str | int]) -> None:
