@@ -48,7 +48,7 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def e2e(session: nox.Session) -> None:
-    """Tests with real processes, the scenarios among them; arguments go to pytest: `nox -s e2e -- -k sync_echo`."""
+    """Tests with real processes, the scenarios among them; arguments go to pytest: `nox -s e2e -- -k sync-echo`."""
     install(session)
     session.run("pytest", "-m", "e2e", *session.posargs)
 

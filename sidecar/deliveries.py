@@ -17,7 +17,7 @@ ACK_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSettings:
-    """A durable pull consumer with explicit acks (contract 2.5); no `backoff`: it would replace the ack wait (Q1)."""
+    """A durable pull consumer with explicit acks (contract 2.5); a `backoff` would replace the ack wait (Q1, Q2)."""
 
     durable: str
     filter_subject: str

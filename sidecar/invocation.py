@@ -105,6 +105,7 @@ class Invocations:
         started_at = utc_now()
         self._events.publish(started_event(dispatch, self.inflight, started_at))
         try:
+            # No cap of our own on top of it (S6).
             async with asyncio.timeout(max(dispatch.timeout_seconds, 0) or None):
                 return await self._call(dispatch, started_at)
         except TimeoutError:

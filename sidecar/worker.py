@@ -1,4 +1,4 @@
-"""A worker's sidecar from start to stop, in the one order that never deadlocks (contract 7.2, S1, S21).
+"""A worker's sidecar from start to stop, in the one order that never deadlocks (contract 7.2, M1, S1, S21).
 
 NATS → stream → framework healthy → consumer → `registered` → heartbeats and dispatches → drain. The health endpoints
 are up before all that, in `sidecar.__main__`.

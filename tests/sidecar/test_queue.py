@@ -1,0 +1,134 @@
+"""`Queue` against a real nats-server: what is stored, delivered, refused, and survives a lost connection."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import nats
+import pytest
+
+from sidecar.queue import (
+    Consumer,
+    ConsumerSettings,
+    Delivery,
+    MessageTooLargeError,
+    Queue,
+    QueueRefusedError,
+    QueueUnavailableError,
+    StreamSettings,
+)
+from simulator.nats_server import NatsServer
+
+pytestmark = pytest.mark.e2e
+
+INVOKE = "runtime.serverless.invoke.p"
+
+
+@pytest.fixture
+async def queue(nats_server: NatsServer) -> AsyncIterator[Queue]:
+    async with Queue.connect(nats_server.url, client_name="test") as connected:
+        await connected.ensure_stream()
+        yield connected
+
+
+async def test_the_stream_has_the_contracts_settings(queue: Queue, nats_server: NatsServer) -> None:
+    async with await nats.connect(nats_server.url) as client:
+        config = (await client.jetstream().stream_info("RUNTIME_SERVERLESS")).config
+    assert config.subjects == [
+        "runtime.serverless.invoke.*",
+        "runtime.serverless.dispatch.*.*",
+        "runtime.serverless.result.*",
+        "runtime.serverless.metrics.*",
+        "runtime.serverless.dlq.*.*",
+    ]
+    assert (config.retention, config.storage, config.num_replicas) == ("limits", "file", 1)
+    assert (config.max_age, config.duplicate_window) == (72 * 3600, 24 * 3600)
+
+
+async def test_the_same_message_id_is_stored_once(queue: Queue) -> None:
+    first = await queue.publish(INVOKE, b"{}", message_id="a")
+    again = await queue.publish(INVOKE, b"{}", message_id="a")
+    other = await queue.publish(INVOKE, b"{}", message_id="b")
+    assert [first.duplicate, again.duplicate, other.duplicate] == [False, True, False]
+    assert (again.sequence, other.sequence) == (first.sequence, first.sequence + 1)
+
+
+async def test_q1_q2_the_ack_wait_is_not_replaced_by_a_backoff(queue: Queue, nats_server: NatsServer) -> None:
+    for _ in range(2):  # binding again changes nothing
+        await queue.consumer(ConsumerSettings("worker", INVOKE, ack_wait_s=300, max_ack_pending=7))
+    async with await nats.connect(nats_server.url) as client:
+        config = (await client.jetstream().consumer_info("RUNTIME_SERVERLESS", "worker")).config
+    assert (config.ack_wait, config.backoff, config.max_ack_pending) == (300, None, 7)
+    assert (config.ack_policy, config.deliver_policy, config.filter_subject) == ("explicit", "all", INVOKE)
+
+
+async def test_acked_is_gone_given_back_comes_again_terminated_does_not(queue: Queue) -> None:
+    consumer = await queue.consumer(ConsumerSettings("worker", INVOKE, ack_wait_s=300))
+    for name in ("ack", "nak", "term"):
+        await queue.publish(INVOKE, name.encode(), message_id=name)
+    deliveries = {delivery.data: delivery for delivery in await _fetched(consumer, 3)}
+    await deliveries[b"ack"].ack()
+    await deliveries[b"term"].term("of no use")
+    await deliveries[b"nak"].in_progress()
+    await deliveries[b"nak"].nak()
+    [again] = await consumer.fetch(10, wait_s=10)
+    assert (again.data, again.attempt, again.subject) == (b"nak", 2, INVOKE)
+    await again.ack()
+    assert await consumer.fetch(10, wait_s=0.1) == []
+
+
+async def _fetched(consumer: Consumer, count: int) -> list[Delivery]:
+    found: list[Delivery] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            found += await consumer.fetch(count)
+    return found
+
+
+async def test_a_reader_sees_everything_from_a_sequence_on_without_acks(queue: Queue) -> None:
+    for number in range(5):
+        await queue.publish(INVOKE, str(number).encode(), message_id=str(number))
+    reader = await queue.reader("runtime.serverless.>", start_sequence=3)
+    seen: list[tuple[int, int, bytes]] = []
+    async with asyncio.timeout(20):
+        while len(seen) < 3:
+            seen += [(each.sequence, each.consumer_sequence, each.data) for each in await reader.fetch(10)]
+    assert seen == [(3, 1, b"2"), (4, 2, b"3"), (5, 3, b"4")]
+    await reader.close()
+
+
+async def test_what_the_server_refuses_is_told_apart(queue: Queue) -> None:
+    with pytest.raises(QueueRefusedError, match=r"publish to elsewhere\.x"):
+        await queue.publish("elsewhere.x", b"{}", message_id="a")
+    with pytest.raises(MessageTooLargeError):
+        await queue.publish(INVOKE, b"x" * (queue.max_payload + 1), message_id="a")
+    with pytest.raises(QueueRefusedError, match="consumer bad"):
+        await queue.consumer(ConsumerSettings("bad", "elsewhere.*", ack_wait_s=-1))
+
+
+async def test_an_inbox_receives_until_it_is_closed(queue: Queue) -> None:
+    async with queue.inbox() as inbox:
+        await queue.send(inbox.subject, b"hello")
+        assert await inbox.receive(10) == b"hello"
+        with pytest.raises(TimeoutError):
+            await inbox.receive(0.01)
+
+
+async def test_a_lost_server_is_an_error_not_a_hang(nats_server: NatsServer) -> None:
+    async with Queue.connect(nats_server.url, client_name="test") as queue:
+        await queue.ensure_stream()
+        await nats_server.process.kill()
+        with pytest.raises(QueueUnavailableError):
+            await queue.publish(INVOKE, b"{}", message_id="a", timeout_s=0.2)
+        assert not queue.connected
+
+
+async def test_no_server_is_said_without_the_credentials() -> None:
+    with pytest.raises(QueueUnavailableError, match=r"nats://127\.0\.0\.1:1 within 0\.2 s") as caught:
+        async with Queue.connect("nats://user:secret@127.0.0.1:1", client_name="test", timeout_s=0.2):
+            pass
+    assert "secret" not in str(caught.value)
+
+
+def test_q9_a_window_longer_than_the_age_is_refused_here() -> None:
+    with pytest.raises(ValueError, match="duplicate window"):
+        StreamSettings(max_age_s=10, duplicate_window_s=20)
