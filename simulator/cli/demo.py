@@ -1,5 +1,6 @@
 """`unitsim demo`: the whole path once, narrated, with the figures that a reader may want to compare."""
 
+import json
 import os
 import socket
 import statistics
@@ -42,7 +43,7 @@ async def run_demo(calls: int, output: Output) -> int:
         answer = await api.invoke(_call("sync"))
         first_result_s = _process_age_s()
         output.say(f"   {answer['statusCode']} {answer['state']} from {answer['workerName']}, {answer['invocationID']}")
-        output.say(f"   the handler saw: {answer['body']['payload']}")
+        output.say(f"   the handler saw: {json.dumps(answer['body']['payload'])}")
 
         output.say("\n3. An async call is accepted; its result arrives on its subject", style="bold")
         await _show_async_call(journal, api, output)
@@ -55,7 +56,7 @@ async def run_demo(calls: int, output: Output) -> int:
     output.say("\n5. Stopped: no process, port or file of it is left", style="bold")
     output.say("\nFigures of this run", style="bold")
     for name, value in figures.items():
-        output.say(f"   {name:<28} {value}")
+        output.say(f"   {name:<34} {value}")
     output.result(figures)
     return 0
 
