@@ -152,10 +152,9 @@ class PodWorker:
         finally:
             writing.cancel()
             await asyncio.wait([writing])
-            if self._node.kept_logs:
-                shutil.copytree(
-                    self._directory / "logs", self._node.kept_logs / self.pod["metadata"]["name"], dirs_exist_ok=True
-                )
+            if self._node.kept_logs and self.containers:
+                kept = self._node.kept_logs / self.pod["metadata"]["name"]
+                shutil.copytree(self._directory / "logs", kept, dirs_exist_ok=True)
             for directory in (self._directory, *self._volumes.values()):
                 shutil.rmtree(directory, ignore_errors=True)
         if deleted and not self._vanished:
