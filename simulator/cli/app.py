@@ -1,5 +1,6 @@
 """The commands and their flags. Each imports what it needs when it runs, so that `--help` is quick."""
 
+import logging
 import shlex
 from importlib.metadata import version
 from typing import Annotated
@@ -46,7 +47,7 @@ def up(
     from simulator.platform import PlatformOptions
     from simulator.ports import ensure_free
 
-    configure_logs(verbose)
+    configure_logs(logging.INFO if verbose else logging.WARNING)
     for port, flag in ((api_port, "--api-port"), (kube_port, "--kube-port"), (nats_port, "--nats-port")):
         _check_port(port, flag)
         ensure_free(port, f"choose another with {flag} (0: any free one)")
@@ -130,7 +131,7 @@ def run(
     from simulator.cli.run import run_scenarios
     from simulator.scenario import installed_scenarios, select
 
-    configure_logs(verbose)
+    configure_logs(logging.INFO if verbose else logging.ERROR)  # the failures that a scenario provokes are no news
     known = installed_scenarios()
     if all_ and names:
         raise UsageError("name scenarios or give --all, not both")
@@ -151,7 +152,7 @@ def demo(*, calls: int = 200, json: Json = False, verbose: Verbose = False) -> i
 
     if calls < 1:
         raise UsageError("--calls must be at least 1")
-    configure_logs(verbose)
+    configure_logs(logging.INFO if verbose else logging.ERROR)
     return run_async(run_demo(calls, Output(json)))
 
 

@@ -1,7 +1,6 @@
 """How the CLI speaks: results on stdout, for people or as JSON; complaints and logs on stderr; colour on a terminal."""
 
 import json
-import logging
 import sys
 from typing import Any
 
@@ -36,15 +35,16 @@ class Output:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"unitsim: {text}", style="red", markup=False)
 
 
-def configure_logs(verbose: bool) -> None:
-    """Send structured logs to stderr: warnings and worse, everything from INFO with `verbose`."""
+def configure_logs(level: int) -> None:
+    """Send structured logs of a level, such as `logging.WARNING`, and worse to stderr."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
