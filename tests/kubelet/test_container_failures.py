@@ -42,7 +42,7 @@ async def test_crash_loop(bench: Any) -> None:
         return [event["count"] for event in await bench.events("Started")] == [3]
 
     await bench.until(starts_are_counted)
-    (back_off,) = await bench.events("BackOff")
+    back_off = await bench.until_event("BackOff", "failed container main")
     assert back_off["type"] == "Warning"
     assert back_off["message"] == f"Back-off restarting failed container main in pod {name}_default({uid})"
 
@@ -64,8 +64,8 @@ async def test_program_that_does_not_exist(bench: Any) -> None:
     assert "cannot start '/does-not-exist'" in ended["message"]
     assert any(bench.waits_for("RunContainerError")(seen) for seen in bench.seen)
     assert pod["status"]["phase"] == "Running"
-    failed = await bench.events("Failed")
-    assert [event["type"] for event in failed] == ["Warning"]
+    failed = await bench.until_event("Failed", "cannot start '/does-not-exist'")
+    assert failed["type"] == "Warning"
 
 
 async def test_unknown_image(bench: Any) -> None:
@@ -117,8 +117,8 @@ async def test_liveness_failure_restarts(bench: Any) -> None:
     (bench.directory / "pods" / pod["metadata"]["uid"] / "scratch/main/alive").unlink()
     pod = await bench.pod("live", lambda pod: bench.state(pod)["restartCount"] == 1 and bench.is_ready(pod))
     assert bench.state(pod)["lastState"]["terminated"]["exitCode"] == 128 + signal.SIGTERM
-    messages = [event["message"] for event in await bench.events("Killing")]
-    assert messages == ["Container main failed liveness probe, will be restarted"]
+    killing = await bench.until_event("Killing", "main")
+    assert killing["message"] == "Container main failed liveness probe, will be restarted"
 
 
 async def test_killed_sidecar_is_restarted_and_the_rest_runs_on(bench: Any) -> None:
