@@ -4,8 +4,10 @@ A block that starts with `unitsim up` runs in the background until the page ends
 moved out of the way of whatever else runs on the machine; the text is otherwise taken as it stands.
 """
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -78,8 +80,8 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 @contextmanager
-def background(code: str, env: dict[str, str], ready: str) -> Iterator[None]:
-    """Run a block until the end of the `with` block; entered once it printed a line with `ready`."""
+def background(code: str, env: dict[str, str], ready: str) -> Iterator[str]:
+    """Run a block until the end of the `with` block; yields what it printed up to a line with `ready`."""
     shell = subprocess.Popen(
         ["bash", "-c", code],
         env=env,
@@ -103,7 +105,7 @@ def background(code: str, env: dict[str, str], ready: str) -> Iterator[None]:
             line = lines.get(timeout=40)
             shown += line
             assert line, f"{code!r} ended: {shown}"
-        yield
+        yield shown
     finally:
         os.killpg(shell.pid, signal.SIGINT)
         try:
@@ -165,6 +167,19 @@ def test_the_four_processes_by_hand(socket_directory: Path, tmp_path: Path) -> N
     assert '"invocationID":"by-hand-1"' in result
     assert '"state":"succeeded"' in result
     assert '"payload":{"prompt":"draw a robot"}' in result
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+def test_kubectl_commands() -> None:
+    [block] = [block for block in blocks_of("docs/cli.md") if block.tag == "kubectl"]
+    port = str(free_port())
+    env = environment(UNITSIM_API_PORT=port)
+    with background("unitsim up --pool sd-webui --json", env, "kubeconfig") as addresses:
+        shown = run_block(block.code, env | {"KUBECONFIG": json.loads(addresses)["kubeconfig"]})
+    assert "gpuunit.runtime.lokiwager.io/sd-webui-template" in shown
+    assert "phase: Ready" in shown
+    assert "runtime.serverless.dispatch.sd-webui.sd-webui-template" in shown
+    assert "serverless-sidecar:" in shown
 
 
 def test_make_demo_and_make_test_are_what_the_readme_says() -> None:
