@@ -11,11 +11,17 @@ from simulator.cli.execution import run_async
 from simulator.cli.output import Output, configure_logs
 from simulator.errors import UsageError
 
-Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], negative=(), help="Show what the parts log.")]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON for machines on stdout.")]
-Keep = Annotated[bool, Parameter(negative=(), help="Leave logs and queue files behind, and say where.")]
+Verbose = Annotated[
+    bool, Parameter(name=["--verbose", "-v"], negative=(), show_default=False, help="Show what the parts log.")
+]
+Json = Annotated[
+    bool, Parameter(name="--json", negative=(), show_default=False, help="Write JSON for machines on stdout.")
+]
+Keep = Annotated[
+    bool, Parameter(negative=(), show_default=False, help="Leave logs and queue files behind, and say where.")
+]
 Command = Annotated[str | None, Parameter(help="A program and its arguments, in any language, as one text.")]
-Pairs = Annotated[list[str], Parameter(negative=(), help="NAME=VALUE; may be repeated.")]
+Pairs = Annotated[list[str], Parameter(negative=(), show_default=False, help="NAME=VALUE; may be repeated.")]
 
 app = App(
     name="unitsim",
@@ -31,10 +37,15 @@ def up(
     api_port: Annotated[int, Parameter(env_var="UNITSIM_API_PORT")] = 8080,
     kube_port: int = 0,
     nats_port: int = 0,
-    pool: Annotated[list[str], Parameter(negative=(), help="Create a Ready echo unit for this pool; repeatable.")] = [],  # noqa: B006
+    pool: Annotated[
+        list[str],
+        Parameter(negative=(), show_default=False, help="Create a Ready echo unit for this pool; repeatable."),
+    ] = [],  # noqa: B006
     sidecar_command: Command = None,
     framework_command: Command = None,
-    image: Annotated[list[str], Parameter(negative=(), help="IMAGE=COMMAND: what an image runs; repeatable.")] = [],  # noqa: B006
+    image: Annotated[
+        list[str], Parameter(negative=(), show_default=False, help="IMAGE=COMMAND: what an image runs; repeatable.")
+    ] = [],  # noqa: B006
     keep: Keep = False,
     json: Json = False,
     verbose: Verbose = False,
@@ -42,6 +53,15 @@ def up(
     """Run the platform in the foreground until Ctrl-C.
 
     Port 0 means any free port. The addresses are printed once everything listens.
+
+    Parameters
+    ----------
+    api_port
+        Port of the runtime API.
+    kube_port
+        Port of the Kubernetes API.
+    nats_port
+        Port of the queue server.
     """
     from simulator.cli.up import run_up
     from simulator.platform import PlatformOptions
@@ -73,12 +93,16 @@ def invoke(
     payload: str = "null",
     /,
     *,
-    async_: Annotated[bool, Parameter(name="--async", negative=(), help="Do not wait for the result.")] = False,
+    async_: Annotated[
+        bool, Parameter(name="--async", negative=(), show_default=False, help="Do not wait for the result.")
+    ] = False,
     attribute: Pairs = [],  # noqa: B006
     header: Pairs = [],  # noqa: B006
     invocation_id: Annotated[str, Parameter(help="Identity of the call; a repeated one runs once.")] = "",
     timeout: Annotated[int, Parameter(help="Budget in seconds; 0 is the API's default.")] = 0,
-    api_url: Annotated[str, Parameter(env_var="UNITSIM_API_URL")] = "http://127.0.0.1:8080",
+    api_url: Annotated[
+        str, Parameter(env_var="UNITSIM_API_URL", help="The platform to call.")
+    ] = "http://127.0.0.1:8080",
     json: Json = False,
 ) -> int:
     """Call a pool through a running platform and print the answer.
@@ -121,13 +145,19 @@ def list_(*, json: Json = False) -> int:
 @app.command
 def run(
     *names: str,
-    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Run every scenario.")] = False,
+    all_: Annotated[bool, Parameter(name="--all", negative=(), show_default=False, help="Run every scenario.")] = False,
     timeout: Annotated[float, Parameter(help="Seconds that one scenario may take.")] = 120,
     keep: Keep = False,
     json: Json = False,
     verbose: Verbose = False,
 ) -> int:
-    """Run scenarios, each on a platform of its own; exit code 1 if one fails."""
+    """Run scenarios, each on a platform of its own; exit code 1 if one fails.
+
+    Parameters
+    ----------
+    names
+        Scenarios to run, in this order; 'unitsim list' shows them.
+    """
     from simulator.cli.run import run_scenarios
     from simulator.scenario import installed_scenarios, select
 
