@@ -58,18 +58,8 @@ def lock(session: nox.Session) -> None:
     """Write requirements.lock anew from pyproject.toml; `nox -s lock -- --upgrade` takes newer versions."""
     session.install("uv")
     session.run(
-        *(
-            "uv",
-            "pip",
-            "compile",
-            "--quiet",
-            "pyproject.toml",
-            "--extra",
-            "dev",
-            "--universal",
-            "--python-version",
-            "3.11",
-        ),
+        *("uv", "pip", "compile", "pyproject.toml", "--quiet", "--extra", "dev"),
+        *("--universal", "--python-version", "3.11"),
         *("--generate-hashes", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
         *("--custom-compile-command", "nox -s lock", "--output-file", "requirements.lock", *session.posargs),
     )

@@ -16,6 +16,7 @@ sys.modules.setdefault("aiohttp", None)  # type: ignore[arg-type]
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 
 from sidecar.config import Config, ConfigError  # noqa: E402
+from sidecar.event_loop import loop_factory  # noqa: E402
 from sidecar.health import HealthServerError, Readiness, serving_health  # noqa: E402
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def main() -> int:
         sys.stderr.writelines(f"sidecar: {problem}\n" for problem in error.problems)
         return 1
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(config))
     except HealthServerError as error:
         sys.stderr.write(f"sidecar: {error}\n")
@@ -86,15 +87,6 @@ class _Signals:
                 raise
             return 128 + self._second
         return 0
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

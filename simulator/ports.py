@@ -21,7 +21,7 @@ def ensure_free(port: int, remedy: str) -> None:
             probe.bind((LOOPBACK, port))
             probe.listen(1)
         except PermissionError as error:
-            raise PortTakenError(f"port {port} needs privileges: {remedy}") from error
+            raise PortTakenError(f"port {port} needs privileges, as all below 1024 do: {remedy}") from error
         except OSError as error:
             raise PortTakenError(f"port {port} is taken by {owner(port)}: stop that, or {remedy}") from error
 

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated
 
@@ -11,17 +12,14 @@ from simulator.cli.execution import run_async
 from simulator.cli.output import Output, configure_logs
 from simulator.errors import UsageError
 
-Verbose = Annotated[
-    bool, Parameter(name=["--verbose", "-v"], negative=(), show_default=False, help="Show what the parts log.")
-]
-Json = Annotated[
-    bool, Parameter(name="--json", negative=(), show_default=False, help="Write JSON for machines on stdout.")
-]
-Keep = Annotated[
-    bool, Parameter(negative=(), show_default=False, help="Leave logs and queue files behind, and say where.")
-]
+_flag = partial(Parameter, negative=(), show_default=False)
+"""A switch or a list: no `--no-...` form, and no default worth showing."""
+
+Verbose = Annotated[bool, _flag(name=["--verbose", "-v"], help="Show what the parts log.")]
+Json = Annotated[bool, _flag(name="--json", help="Write JSON for machines on stdout.")]
+Keep = Annotated[bool, _flag(help="Leave logs and queue files behind, and say where.")]
 Command = Annotated[str | None, Parameter(help="A program and its arguments, in any language, as one text.")]
-Pairs = Annotated[list[str], Parameter(negative=(), show_default=False, help="NAME=VALUE; may be repeated.")]
+Pairs = Annotated[list[str], _flag(help="NAME=VALUE; may be repeated.")]
 
 app = App(
     name="unitsim",
@@ -37,15 +35,10 @@ def up(
     api_port: Annotated[int, Parameter(env_var="UNITSIM_API_PORT")] = 8080,
     kube_port: int = 0,
     nats_port: int = 0,
-    pool: Annotated[
-        list[str],
-        Parameter(negative=(), show_default=False, help="Create a Ready echo unit for this pool; repeatable."),
-    ] = [],  # noqa: B006
+    pool: Annotated[list[str], _flag(help="Create a Ready echo unit for this pool; repeatable.")] = [],  # noqa: B006
     sidecar_command: Command = None,
     framework_command: Command = None,
-    image: Annotated[
-        list[str], Parameter(negative=(), show_default=False, help="IMAGE=COMMAND: what an image runs; repeatable.")
-    ] = [],  # noqa: B006
+    image: Annotated[list[str], _flag(help="IMAGE=COMMAND: what an image runs; repeatable.")] = [],  # noqa: B006
     keep: Keep = False,
     json: Json = False,
     verbose: Verbose = False,
@@ -93,9 +86,7 @@ def invoke(
     payload: str = "null",
     /,
     *,
-    async_: Annotated[
-        bool, Parameter(name="--async", negative=(), show_default=False, help="Do not wait for the result.")
-    ] = False,
+    async_: Annotated[bool, _flag(name="--async", help="Do not wait for the result.")] = False,
     attribute: Pairs = [],  # noqa: B006
     header: Pairs = [],  # noqa: B006
     invocation_id: Annotated[str, Parameter(help="Identity of the call; a repeated one runs once.")] = "",
@@ -145,7 +136,7 @@ def list_(*, json: Json = False) -> int:
 @app.command
 def run(
     *names: str,
-    all_: Annotated[bool, Parameter(name="--all", negative=(), show_default=False, help="Run every scenario.")] = False,
+    all_: Annotated[bool, _flag(name="--all", help="Run every scenario.")] = False,
     timeout: Annotated[float, Parameter(help="Seconds that one scenario may take.")] = 120,
     keep: Keep = False,
     json: Json = False,

@@ -2,8 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from sidecar.event_loop import loop_factory
 
 T = TypeVar("T")
 
@@ -15,7 +17,7 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
         KeyboardInterrupt: SIGINT or SIGTERM came; everything that the coroutine had started is cleaned up by then.
     """
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_ended_by_sigterm(main))
     except asyncio.CancelledError as error:
         raise KeyboardInterrupt from error
@@ -26,12 +28,3 @@ async def _ended_by_sigterm(main: Coroutine[Any, Any, T]) -> T:
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await main
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed: a quarter less time per call."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
