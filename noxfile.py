@@ -54,6 +54,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """The sidecar's speed beside a plain one and the floor of this machine: `nox -s bench -- --json`."""
+    install(session)
+    session.run("python", "tests/bench/sidecar.py", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements.lock anew from pyproject.toml; `nox -s lock -- --upgrade` takes newer versions."""
     session.install("uv")
