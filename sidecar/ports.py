@@ -1,9 +1,10 @@
 """What the dispatch loop needs of a queue; `sidecar.queue` has it, and so has the tests' stand-in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from sidecar.queue import Published
+from sidecar.requests import Answer
+from sidecar.stored import Published
 from sidecar.subjects import Subjects
 
 
@@ -17,6 +18,10 @@ class DeliveryPort(Protocol):
     @property
     def data(self) -> bytes:
         """Body, untouched."""
+
+    @property
+    def extra_headers(self) -> Mapping[str, str]:
+        """NATS headers, if there are others than the message id."""
 
     @property
     def sequence(self) -> int:
@@ -46,6 +51,14 @@ class DeliveryPort(Protocol):
 class ConsumerPort(Protocol):
     """A pull consumer; see `sidecar.deliveries.Consumer`."""
 
+    @property
+    def ack_wait_s(self) -> float:
+        """How long the server waits for an ack, in seconds."""
+
+    @property
+    def held(self) -> Sequence[DeliveryPort]:
+        """What was received and not fetched yet."""
+
     async def fetch(self, batch: int, wait_s: float) -> Sequence[DeliveryPort]:
         """Return some deliveries, or none when the time passed."""
 
@@ -64,8 +77,15 @@ class QueuePort(Protocol):
     def max_payload(self) -> int:
         """Bytes that one message may have."""
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str) -> Published:
+    async def publish(
+        self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str] | None = None
+    ) -> Published:
         """Store a message once."""
 
-    async def send(self, subject: str, data: bytes) -> None:
+    def start_publish(
+        self, subject: str, data: bytes, message_id: str, headers: Mapping[str, str] | None, answer: Answer
+    ) -> None:
+        """Send a message to be stored; `answer` hears what comes of it."""
+
+    async def send(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send on core NATS."""

@@ -4,44 +4,46 @@
 restored in the background, for ever; what fails meanwhile raises `QueueError`.
 """
 
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Final, Self
 
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
+import structlog
 from nats.aio.subscription import Subscription
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
-    Header,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from sidecar.deliveries import Consumer, ConsumerSettings, Delivery
-from sidecar.queue_connection import CONNECT_TIMEOUT_S, close, connected_client, redact_url
+from sidecar.nats_client import LeanClient
+from sidecar.queue_connection import CONNECT_TIMEOUT_S, Access, Credentials, close, connected_client, redact_url
 from sidecar.queue_errors import (
     CancellationKept,
     MessageTooLargeError,
     QueueError,
     QueueRefusedError,
     QueueUnavailableError,
+    TtlRefusedError,
     translated,
 )
-from sidecar.subjects import DEFAULT_STREAM, Subjects
+from sidecar.requests import Answer, Requests
+from sidecar.stored import MESSAGE_ID_HEADER, Published, published
+from sidecar.stream import StreamSettings, consumer_config, differs, stream_config
+from sidecar.subjects import Subjects
 
 REQUEST_TIMEOUT_S: Final = 5.0
+CHANGE_TIMEOUT_S: Final = 2.0
+"""For a change of a consumer: where that is not allowed the server does not answer."""
 READER_THRESHOLD_S: Final = 60.0
 """The server forgets a reader that asks for nothing for this long."""
 
+
 __all__ = [
+    "Access",
     "Consumer",
     "ConsumerSettings",
+    "Credentials",
     "Delivery",
     "Inbox",
     "MessageTooLargeError",
@@ -51,32 +53,13 @@ __all__ = [
     "QueueRefusedError",
     "QueueUnavailableError",
     "StreamSettings",
+    "TtlRefusedError",
+    "published",
     "redact_url",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """The one stream of the platform (contract 2.3). Times are seconds."""
-
-    name: str = DEFAULT_STREAM
-    subjects: Subjects = field(default_factory=Subjects)
-    replicas: int = 1
-    max_age_s: float = 72 * 3600
-    duplicate_window_s: float = 24 * 3600
-
-    def __post_init__(self) -> None:
-        if self.duplicate_window_s > self.max_age_s:
-            raise ValueError("the stream's duplicate window must not be longer than its max age")
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Where a message was stored. `duplicate` means: its id was already there, at `sequence`."""
-
-    stream: str
-    sequence: int
-    duplicate: bool
+log = structlog.get_logger(__name__)
 
 
 class Inbox:
@@ -106,10 +89,14 @@ class Inbox:
 class Queue:
     """One connection to the platform's stream."""
 
-    def __init__(self, client: Client, stream: StreamSettings) -> None:
+    def __init__(self, client: LeanClient, requests: Requests, stream: StreamSettings) -> None:
         self._client = client
+        self._requests = requests
         self._jetstream = client.jetstream(timeout=REQUEST_TIMEOUT_S)
+        self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
         self.stream = stream
+        self.on_restored: Callable[[], None] | None = None
+        """Called whenever a lost connection is back."""
 
     @classmethod
     @asynccontextmanager
@@ -120,6 +107,7 @@ class Queue:
         client_name: str,
         stream: StreamSettings | None = None,
         timeout_s: float | None = CONNECT_TIMEOUT_S,
+        access: Access | None = None,
     ) -> AsyncIterator[Self]:
         """Connect, trying again until `timeout_s` seconds passed (None: for ever); close at the end of the block.
 
@@ -127,11 +115,28 @@ class Queue:
             QueueUnavailableError: no connection in time; the message names the server without credentials.
             QueueRefusedError: the credentials were refused.
         """
-        client = await connected_client(url, client_name, timeout_s)
+        queue: Self | None = None
+
+        def restored() -> None:
+            if queue is not None:
+                queue._restored()
+
+        client = await connected_client(url, client_name, timeout_s, access or Access(), restored)
         try:
-            yield cls(client, stream or StreamSettings())
+            requests = Requests(client)
+            await requests.open()
+            queue = cls(client, requests, stream or StreamSettings())
+            yield queue
         finally:
             await close(client)
+
+    def _restored(self) -> None:
+        """What the lost connection carried is lost too: requests fail, to be repeated; consumers ask anew."""
+        self._requests.abandon("the connection was lost meanwhile")
+        for consumer in list(self._consumers):
+            consumer.restart()
+        if self.on_restored is not None:
+            self.on_restored()
 
     @property
     def subjects(self) -> Subjects:
@@ -158,10 +163,16 @@ class Queue:
             try:
                 await self._jetstream.stream_info(self.stream.name)
             except nats.js.errors.NotFoundError:
-                await self._jetstream.add_stream(_stream_config(self.stream))
+                await self._jetstream.add_stream(stream_config(self.stream))
 
     async def publish(
-        self, subject: str, data: bytes, *, message_id: str, timeout_s: float = REQUEST_TIMEOUT_S
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Published:
         """Store a message once: a second one with the same id is recognised by the server (contract 2.4).
 
@@ -170,25 +181,44 @@ class Queue:
             QueueUnavailableError: no answer within `timeout_s` seconds; it may have been stored.
             QueueRefusedError: no stream takes the subject, or the server refused.
         """
-        with translated(f"publish to {subject}"):
-            ack = await self._jetstream.publish(subject, data, timeout=timeout_s, headers={Header.MSG_ID: message_id})
-        return Published(stream=ack.stream, sequence=ack.seq, duplicate=bool(ack.duplicate))
+        sent = {MESSAGE_ID_HEADER: message_id, **headers} if headers else {MESSAGE_ID_HEADER: message_id}
+        return published(await self._requests.start(subject, data, timeout_s, sent))
 
-    async def send(self, subject: str, data: bytes) -> None:
+    def start_publish(
+        self, subject: str, data: bytes, message_id: str, headers: Mapping[str, str] | None, answer: Answer
+    ) -> None:
+        """Send a message to be stored; `answer` hears what comes of it, which `published` reads.
+
+        Raises:
+            QueueError: it could not be sent.
+        """
+        sent = {MESSAGE_ID_HEADER: message_id, **headers} if headers else {MESSAGE_ID_HEADER: message_id}
+        self._requests.send(subject, data, REQUEST_TIMEOUT_S, sent, answer)
+
+    async def send(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send on core NATS: whoever listens now gets it, nobody stores it.
 
         Raises:
             MessageTooLargeError, QueueUnavailableError: as for `publish`.
         """
-        with translated(f"send to {subject}"):
-            await self._client.publish(subject, data)
+        self._client.write(subject, data, headers=headers)
+
+    async def hear(self, subject: str, receive: Callable[[bytes], None]) -> None:
+        """Have `receive` called with each message on a core NATS subject, as long as the connection lasts.
+
+        Raises:
+            QueueError: the server refuses.
+        """
+        with translated(f"subscribe to {subject}"):
+            await self._client.hear(subject, lambda _subject, _reply, body, _headers: receive(body))
+            await self._client.settle()
 
     @asynccontextmanager
     async def listen(self, subject: str) -> AsyncIterator[Inbox]:
         """Receive what is published to `subject` (wildcards allowed) on core NATS, from the block's start on."""
         with translated(f"subscribe to {subject}"):
             subscription = await self._client.subscribe(subject)
-            await self._client.flush(timeout=int(REQUEST_TIMEOUT_S))
+            await self._client.settle()
         try:
             yield Inbox(subject, subscription)
         finally:
@@ -200,25 +230,45 @@ class Queue:
         return self.listen(self._client.new_inbox())
 
     async def consumer(self, settings: ConsumerSettings) -> Consumer:
-        """Create the durable consumer, or bind to it when it exists.
+        """Bind to the durable consumer; where it is missing, make it and the stream that it needs.
+
+        A worker's own identity may only bind: its consumer is made by whoever made the identity (S23). A consumer
+        that differs is changed where that is allowed, else taken as it is, unless it delivers other messages.
 
         Raises:
             QueueError: the server refuses, or does not answer.
         """
+        wanted = consumer_config(settings)
         with translated(f"consumer {settings.durable}"):
-            await self._jetstream.add_consumer(
-                self.stream.name,
-                ConsumerConfig(
-                    durable_name=settings.durable,
-                    deliver_policy=DeliverPolicy.ALL,
-                    ack_policy=AckPolicy.EXPLICIT,
-                    ack_wait=settings.ack_wait_s,
-                    filter_subject=settings.filter_subject,
-                    max_ack_pending=settings.max_ack_pending,
-                ),
-            )
-            subscription = await self._jetstream.pull_subscribe_bind(settings.durable, self.stream.name)
-        return Consumer(subscription)
+            try:
+                found = (await self._jetstream.consumer_info(self.stream.name, settings.durable)).config
+            except nats.js.errors.NotFoundError:
+                await self.ensure_stream()
+                found = (await self._jetstream.add_consumer(self.stream.name, wanted)).config
+        if differs(found, wanted):
+            found = await self._changed(found, wanted)
+        return await self._opened(settings.durable, found.ack_wait or settings.ack_wait_s)
+
+    async def _changed(self, found: ConsumerConfig, wanted: ConsumerConfig) -> ConsumerConfig:
+        name = wanted.durable_name
+        try:
+            with translated(f"change consumer {name}"):
+                changed = await self._jetstream.add_consumer(self.stream.name, wanted, timeout=CHANGE_TIMEOUT_S)
+                return changed.config
+        except QueueError as error:
+            if found.filter_subject != wanted.filter_subject:
+                raise
+            log.warning("consumer taken as it is", consumer=name, ackWait=found.ack_wait, error=str(error))
+            return found
+
+    async def delete_consumer(self, durable: str) -> None:
+        """Delete a durable consumer; it is no error if there is none.
+
+        Raises:
+            QueueError: the server refuses, or does not answer.
+        """
+        with translated(f"delete consumer {durable}"), suppress(nats.js.errors.NotFoundError):
+            await self._jetstream.delete_consumer(self.stream.name, durable)
 
     async def reader(self, subject: str, start_sequence: int) -> Consumer:
         """Look on at what is stored: a temporary consumer from a stream sequence on, whose deliveries need no ack.
@@ -236,17 +286,10 @@ class Queue:
         )
         with translated(f"reader of {subject}"):
             made = await self._jetstream.add_consumer(self.stream.name, config)
-            subscription = await self._jetstream.pull_subscribe_bind(made.name, self.stream.name)
-        return Consumer(subscription)
+        return await self._opened(made.name, 0)
 
-
-def _stream_config(settings: StreamSettings) -> StreamConfig:
-    return StreamConfig(
-        name=settings.name,
-        subjects=settings.subjects.families(),
-        retention=RetentionPolicy.LIMITS,
-        storage=StorageType.FILE,
-        num_replicas=max(settings.replicas, 1),
-        max_age=settings.max_age_s,
-        duplicate_window=settings.duplicate_window_s,
-    )
+    async def _opened(self, name: str, ack_wait_s: float) -> Consumer:
+        consumer = Consumer(self._client, self._requests, self.stream.name, name, ack_wait_s)
+        await consumer.open()
+        self._consumers.add(consumer)
+        return consumer

@@ -2,10 +2,13 @@
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import nats.errors
 import nats.js.errors
+
+CANCEL_AGAIN_S: Final = 1.0
+"""After so long a cancelled task is cancelled once more."""
 
 
 class QueueError(Exception):
@@ -22,6 +25,10 @@ class QueueRefusedError(QueueError):
 
 class MessageTooLargeError(QueueRefusedError):
     """The message is larger than the server's `max_payload`."""
+
+
+class TtlRefusedError(QueueRefusedError):
+    """The stream takes no message with a time to live; without it the message would be taken."""
 
 
 class CancellationKept:
@@ -67,6 +74,13 @@ class translated(CancellationKept):  # noqa: N801 - reads as the context manager
             raise QueueRefusedError(f"{self._operation}: {_text(error)}") from error
         if isinstance(error, nats.errors.Error | OSError | TimeoutError):
             raise QueueUnavailableError(f"{self._operation}: {_text(error)}") from error
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it ends, for the same reason: one cancellation may be lost in nats-py."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 def _cancellations() -> int:

@@ -1,5 +1,6 @@
 """Subjects, tokens, durable names and message ids (contract sections 2.1, 2.2, 2.4 and 2.5): pure functions."""
 
+import functools
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ DEFAULT_STREAM = "RUNTIME_SERVERLESS"
 ACTIVATOR_CONSUMER = "runtime-activator"
 UNKNOWN = "unknown"
 
+_LITERAL = re.compile(r"[^ .*>]+(?:\.[^ .*>]+)*")
 _TOKEN = re.compile(r"[a-z0-9_-]+")
 _NOT_TOKEN_RUN = re.compile(r"[^a-z0-9_-]+")
 _FORBIDDEN_IN_NAME = frozenset(" .*>/\\")
@@ -46,6 +48,7 @@ def normalise_request_id(request_id: str) -> str:
     return cleaned
 
 
+@functools.lru_cache(maxsize=1024)
 def dispatch_token(value: str) -> str:
     """Turn any text into one valid subject token; never fails."""
     cleaned = value.strip().lower().replace(".", "-")
@@ -73,11 +76,16 @@ def sidecar_consumer(worker_name: str) -> str:
     return f"serverless-sidecar-{dispatch_token(worker_name)}"
 
 
+def worker_inboxes(request_id: str, worker_name: str) -> str:
+    """Prefix of the inboxes that a worker's own NATS identity may listen to (S23): never where callers wait."""
+    return f"_WORKER_INBOX.{dispatch_token(request_id)}.{dispatch_token(worker_name)}"
+
+
 def is_reply_subject(subject: str, prefix: str) -> bool:
     """Whether a caller's reply subject may be published to: one literal subject, none of the platform's or server's."""
-    tokens = subject.split(".")
     return (
-        all(token and token.isprintable() and not any(c in " *>" for c in token) for token in tokens)
+        _LITERAL.fullmatch(subject) is not None
+        and subject.isprintable()
         and not subject.startswith("$")
         and not subject.startswith(prefix + ".")
     )
@@ -96,6 +104,10 @@ class Subjects:
     def dispatch(self, request_id: str, worker_name: str) -> str:
         """Where one worker's sidecar listens."""
         return f"{self.prefix}.dispatch.{dispatch_token(request_id)}.{dispatch_token(worker_name)}"
+
+    def cancel(self, request_id: str, worker_name: str) -> str:
+        """Where one worker's sidecar hears, on core NATS, that an invocation is no longer wanted (S8)."""
+        return f"{self.prefix}.cancel.{dispatch_token(request_id)}.{dispatch_token(worker_name)}"
 
     def result(self, request_id: str) -> str:
         """Where the durable results of a pool go."""
@@ -125,10 +137,16 @@ def result_message_id(invocation_id: str) -> str:
     return f"result-{invocation_id}"
 
 
-def metric_message_id(worker_name: str, event_type: str, reported_at: datetime, invocation_id: str = "") -> str:
-    """`Nats-Msg-Id` of a metric event (contract 2.4); without an invocation the time makes it unique."""
+def metric_message_id(
+    worker_name: str, event_type: str, reported_at: datetime, invocation_id: str = "", attempt: int = 1
+) -> str:
+    """`Nats-Msg-Id` of a metric event (contract 2.4); without an invocation the time makes it unique.
+
+    The events of a second run would be dropped as duplicates, so from the second attempt on it is part of the id (S12).
+    """
     if invocation_id:
-        return f"metric-{invocation_id}-{dispatch_token(event_type)}"
+        again = f"-{attempt}" if attempt > 1 else ""
+        return f"metric-{invocation_id}-{dispatch_token(event_type)}{again}"
     nanoseconds = int(reported_at.timestamp() * 1_000_000) * 1000
     return f"metric-{dispatch_token(worker_name)}-{dispatch_token(event_type)}-{nanoseconds}"
 
