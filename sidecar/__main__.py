@@ -1,6 +1,7 @@
-"""`python -m sidecar`: reads the environment, answers `/healthz`, then runs the worker until SIGTERM or SIGINT.
+"""`python -m sidecar`: reads the environment, serves its health, then runs the worker until SIGTERM or SIGINT.
 
-Exit codes: 0 stopped and drained, 1 wrong settings or a taken health port, 128 + signal number when told twice.
+Exit codes: 0 stopped and drained, 1 wrong settings, unusable files or a taken health port, 128 + signal number when
+told twice.
 """
 
 import asyncio
@@ -27,36 +28,53 @@ def main() -> int:
     """Run the sidecar and return its exit code."""
     try:
         config = Config.from_env(os.environ)
-    except ConfigError as error:
-        sys.stderr.writelines(f"sidecar: {problem}\n" for problem in error.problems)
-        return 1
-    try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(config))
+    except ConfigError as error:
+        problems = error.problems
     except HealthServerError as error:
-        sys.stderr.write(f"sidecar: {error}\n")
-        return 1
+        problems = [str(error)]
+    sys.stderr.writelines(f"sidecar: {problem}\n" for problem in problems)
+    return 1
 
 
 async def _serve(config: Config) -> int:
-    worker: Worker | None = None
-
-    def readiness() -> Readiness:
-        return Readiness() if worker is None else worker.readiness()
-
-    signals = _Signals()
-    async with serving_health(config.health_host, config.health_port, readiness):
-        worker = await asyncio.to_thread(_make_worker, config)
+    signals, source = _Signals(), _Source()
+    async with serving_health(config.health_host, config.health_port, source):
+        source.worker = worker = await asyncio.to_thread(_make_worker, config)
         return await signals.run(worker.run)
 
 
 def _make_worker(config: Config) -> "Worker":
     """Import what is dear to import, while the health endpoints already answer."""
+    from sidecar.access import AccessError
     from sidecar.logs import log_json_to_stderr
     from sidecar.worker import Worker
 
     log_json_to_stderr(worker=config.worker_name, pool=config.request_id)
-    return Worker(config)
+    try:
+        return Worker(config)
+    except AccessError as error:
+        raise ConfigError([str(error)]) from error
+
+
+class _Source:
+    """What the health endpoints ask: the worker, or nobody yet."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+
+    def alive(self) -> bool:
+        """Whether the worker makes progress; before there is one, answering is progress enough."""
+        return self.worker is None or self.worker.alive
+
+    def readiness(self) -> Readiness:
+        """What is ready now."""
+        return Readiness() if self.worker is None else self.worker.readiness()
+
+    def metrics(self) -> tuple[str, bytes]:
+        """The worker's exposition; an empty one before there is a worker."""
+        return ("text/plain; charset=utf-8", b"") if self.worker is None else self.worker.metrics()
 
 
 class _Signals:

@@ -2,18 +2,18 @@
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final, cast
 
 import httptools
+import msgspec
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_FRAMING_RATIO: Final = 8
 """Received bytes per body byte: a chunked body in pieces of one byte needs six."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A complete HTTP response."""
 
     status: int
@@ -28,21 +28,48 @@ class BrokenResponseError(Exception):
     """The request went out, but no complete and acceptable response came back."""
 
 
-class Connection(asyncio.Protocol):
-    """Sends one request and collects one response; knows when it may be used again."""
+class ResponseTooLargeError(BrokenResponseError):
+    """The response's body went beyond the limit; the rest was not read (S18)."""
 
-    def __init__(self, sock: socket.socket, max_body_bytes: int) -> None:
+
+class Connection(asyncio.Protocol):
+    """Sends one request and collects one response; knows when it may be used again.
+
+    `on_lost` is called with the connection once its socket is closed.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_buffered",
+        "_chunks",
+        "_delimited",
+        "_in_body",
+        "_keep_alive",
+        "_max_body_bytes",
+        "_on_lost",
+        "_parser",
+        "_received",
+        "_size",
+        "_socket",
+        "_transport",
+        "used",
+    )
+
+    def __init__(self, sock: socket.socket, max_body_bytes: int, on_lost: Callable[["Connection"], object]) -> None:
         self._socket = sock
         self._max_body_bytes = max_body_bytes
+        self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Response] | None = None
+        self._answer: asyncio.Future[Response] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._reset()
 
     def _reset(self) -> None:
+        self.used = True
         self._chunks: list[bytes] = []
         self._size = 0
         self._received = 0
+        self._buffered = False
         self._in_body = False
         self._delimited = False
         self._keep_alive = False
@@ -50,55 +77,52 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another request may be sent: idle, open, everything of the last exchange read and written."""
+        transport = self._transport
         return (
-            self._waiter is None
+            self._answer is None
             and self._keep_alive
-            and self._transport is not None
-            and not self._transport.is_closing()
-            and self._transport.get_write_buffer_size() == 0
+            and transport is not None
+            and not transport.is_closing()
+            and not (self._buffered and transport.get_write_buffer_size())
         )
 
-    async def request(self, data: bytes) -> Response:
-        """Send a whole request and return the response; on cancellation the connection is closed.
+    def send(self, data: bytes) -> asyncio.Future[Response]:
+        """Send a whole request; the future gets its response, or `BrokenResponseError`.
+
+        Whoever stops waiting for the response must `close` the connection.
 
         Raises:
             NotDeliveredError: the server had closed the connection before it took the first byte.
-            BrokenResponseError: anything that fails later.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
             raise NotDeliveredError("the connection is closed")
         self._reset()
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            self._send(transport, data)
-            return await self._waiter
-        except BaseException:
-            transport.abort()
-            raise
-        finally:
-            self._waiter = None
-
-    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Send the first bytes ourselves: only so it is known whether a closed server took any of them."""
+        # The first bytes go out past the transport: only so it is known whether a closed server took any of them.
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
+            transport.abort()
             raise NotDeliveredError(f"the server closed the connection: {error.strerror}") from error
+        self._answer = answer = asyncio.get_running_loop().create_future()
         if sent < len(data):
+            self._buffered = True
             transport.write(memoryview(data)[sent:])
+        return answer
 
     def close(self) -> None:
-        """Close at once; a waiting request fails."""
+        """Close at once; a request that waits for its response fails."""
         if self._transport is not None:
             self._transport.abort()
 
-    def _fail(self, text: str) -> None:
+    def _fail(self, error: BrokenResponseError) -> None:
         self._keep_alive = False
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(BrokenResponseError(text))
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
+            answer.exception()  # read once: a waiter that is cancelled in this very turn never reads it
         self.close()
 
     # asyncio.Protocol
@@ -109,31 +133,32 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
-        if self._waiter is None or self._waiter.done():
-            self._fail("bytes that answer no request")
+        if self._answer is None:
+            self._fail(BrokenResponseError("bytes that answer no request"))
             return
         self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"not an HTTP response: {error}")
+            self._fail(BrokenResponseError(f"not an HTTP response: {error}"))
             return
         if self._received > MAX_HEADER_BYTES + MAX_FRAMING_RATIO * self._size:
-            self._fail(f"more than {MAX_HEADER_BYTES} bytes of headers")
+            self._fail(BrokenResponseError(f"more than {MAX_HEADER_BYTES} bytes of headers"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
-        if self._in_body and not self._delimited and exc is None and self._size <= self._max_body_bytes:
+        if self._in_body and not self._delimited and exc is None:
             self._complete()  # a body without a length ends where the connection ends
         reason = f": {exc}" if exc else ""
-        self._fail(f"the connection closed before the response was complete{reason}")
+        self._fail(BrokenResponseError(f"the connection closed before the response was complete{reason}"))
+        self._on_lost(self)
 
     # httptools
 
     def on_message_begin(self) -> None:
         """Called by httptools."""
-        if self._waiter is None or self._waiter.done():
-            self._fail("a second response to one request")
+        if self._answer is None:
+            self._fail(BrokenResponseError("a second response to one request"))
 
     def on_header(self, name: bytes, _value: bytes) -> None:
         """Called by httptools."""
@@ -148,7 +173,8 @@ class Connection(asyncio.Protocol):
         """Called by httptools."""
         self._size += len(body)
         if self._size > self._max_body_bytes:
-            self._fail(f"the response body is larger than {self._max_body_bytes} bytes")
+            self._chunks.clear()
+            self._fail(ResponseTooLargeError(f"its body is larger than {self._max_body_bytes} bytes"))
             return
         self._chunks.append(body)
 
@@ -157,10 +183,11 @@ class Connection(asyncio.Protocol):
         if not self._in_body:
             self._delimited = False
             return
-        if self._waiter is not None and not self._waiter.done():
+        if self._answer is not None:
             self._keep_alive = self._parser.should_keep_alive()
             self._complete()
 
     def _complete(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(Response(self._parser.get_status_code(), b"".join(self._chunks)))
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_result(Response(self._parser.get_status_code(), b"".join(self._chunks)))

@@ -19,9 +19,11 @@ from sidecar.outcome import BAD_GATEWAY
 from sidecar.ports import DeliveryPort
 from sidecar.subjects import SubjectError, normalise_request_id
 
-MAX_ID_CHARACTERS: Final = 256
-_HEADROOM_BYTES: Final = 4096
-"""Room in a dead letter for everything but the payload."""
+MAX_ID_BYTES: Final = 256
+"""Of an invocation's ID, which becomes part of a message header, and of what else is copied from unusable messages."""
+MAX_ERROR_CHARACTERS: Final = 400
+_HEADROOM_BYTES: Final = 8 * 1024
+"""Room in a dead letter for everything but the payload, escaped as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Recognised:
     request_id: str = ""
     reply_subject: str = ""
     mode: str = ""
+    worker_name: str = ""
+    worker_namespace: str = ""
 
     @property
     def answerable(self) -> bool:
@@ -74,26 +78,31 @@ def decode_dispatch(data: bytes) -> WorkerDispatchMessage:
     dispatch = decode(data, WorkerDispatchMessage)
     if not is_usable_id(dispatch.invocation_id):
         raise MalformedMessageError(
-            f"invocationID must have 1 to {MAX_ID_CHARACTERS} printable characters without spaces"
+            f"invocationID must have 1 to {MAX_ID_BYTES} bytes of printable characters without spaces"
         )
     return dispatch
 
 
 def is_usable_id(invocation_id: str) -> bool:
     """Whether an invocation ID fits in a message header: nothing else checks what callers choose (P3)."""
-    return 0 < len(invocation_id) <= MAX_ID_CHARACTERS and all(c.isprintable() and c != " " for c in invocation_id)
+    if not invocation_id.isprintable() or " " in invocation_id:
+        return False
+    return 0 < len(invocation_id) <= MAX_ID_BYTES and len(invocation_id.encode()) <= MAX_ID_BYTES
 
 
 def recognise(data: bytes) -> Recognised:
-    """Read what can be read of a malformed message (S27); whatever cannot is empty."""
+    """Read what can be read of a malformed message (S27); whatever cannot, or is too long to be true, is empty."""
     try:
-        fields = msgspec.json.decode(data, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Recognised()
 
     def text(name: str) -> str:
-        value = fields.get(name)
-        return value if isinstance(value, str) else ""
+        try:
+            value = msgspec.json.decode(fields[name], type=str)
+        except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
+            return ""
+        return value if value.isprintable() and len(value.encode()) <= MAX_ID_BYTES else ""
 
     try:
         request_id = normalise_request_id(text("serverlessRequestID"))
@@ -105,6 +114,8 @@ def recognise(data: bytes) -> Recognised:
         request_id=request_id,
         reply_subject=text("replySubject"),
         mode=text("mode"),
+        worker_name=text("workerName"),
+        worker_namespace=text("workerNamespace"),
     )
 
 
@@ -122,7 +133,7 @@ def rejected_result(
         worker_name=worker_name,
         worker_namespace=worker_namespace,
         status_code=BAD_GATEWAY,
-        error=error,
+        error=error[:MAX_ERROR_CHARACTERS],
         started_at=now,
         completed_at=now,
     )
@@ -137,13 +148,15 @@ def dead_letter(
         failure_class=failure_class,
         invocation_id=known.invocation_id,
         serverless_request_id=known.request_id,
+        worker_name=known.worker_name,
+        worker_namespace=known.worker_namespace,
         original_subject=origin.subject,
         stream=origin.stream,
         consumer=origin.consumer,
         stream_sequence=origin.sequence,
         consumer_sequence=origin.consumer_sequence,
         delivery_count=origin.attempt,
-        error=error,
+        error=error[:MAX_ERROR_CHARACTERS],
         payload=safe_payload(data, max(max_bytes - _HEADROOM_BYTES, 0)),
         failed_at=now,
     )
@@ -169,6 +182,6 @@ def _as_json(data: bytes) -> bytes:
         return msgspec.json.encode({"base64": base64.b64encode(data).decode()})
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return msgspec.json.encode(text)
     return data

@@ -12,19 +12,32 @@ FIRST_RETRY_S: Final = 0.02
 LONGEST_RETRY_S: Final = 0.05
 """Asking a socket that nobody serves takes microseconds, and a cold start waits for the answer."""
 CHECK_INTERVAL_S: Final = 1.0
+PROBE_TIMEOUT_S: Final = 5.0
+"""A probe that takes longer is a bad one; the client's own limit is shorter and says more."""
 
 log = structlog.get_logger(__name__)
 
 
 class FrameworkWatch:
-    """Asks the framework's health: often while it is down, every second while it is up and idle."""
+    """Asks the framework's health: often while it is down, every second while it is up and idle.
 
-    def __init__(self, is_healthy: Callable[[], Awaitable[bool]]) -> None:
+    `on_change` is called with the new health each time it changes; `problem` tells people why it is bad.
+    """
+
+    def __init__(
+        self,
+        is_healthy: Callable[[], Awaitable[bool]],
+        *,
+        on_change: Callable[[bool], None] | None = None,
+        problem: Callable[[], str] | None = None,
+    ) -> None:
         self._is_healthy = is_healthy
+        self._problem = problem
+        self._logged_problem = ""
         self._healthy = asyncio.Event()
         self._doubt = asyncio.Event()
         self._calls = 0
-        self.on_change: Callable[[], None] | None = None
+        self.on_change = on_change
 
     @property
     def healthy(self) -> bool:
@@ -57,12 +70,20 @@ class FrameworkWatch:
         while True:
             for wait_s in jittered(FIRST_RETRY_S, LONGEST_RETRY_S):
                 self._doubt.clear()
-                if await self._is_healthy():
+                if await self._probe():
                     break
                 self._set(healthy=False)
+                self._log_problem()
                 await asyncio.sleep(wait_s)
             self._set(healthy=True)
             await self._until_worth_asking()
+
+    async def _probe(self) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                return await self._is_healthy()
+        except TimeoutError:
+            return False
 
     async def _until_worth_asking(self) -> None:
         while not self._doubt.is_set():
@@ -78,9 +99,17 @@ class FrameworkWatch:
             return
         if healthy:
             self._healthy.set()
+            self._logged_problem = ""
             log.info("framework is healthy")
         else:
             self._healthy.clear()
             log.warning("framework is not healthy, fetching pauses")
         if self.on_change is not None:
-            self.on_change()
+            self.on_change(healthy)
+
+    def _log_problem(self) -> None:
+        """Say what is being waited for, once for each reason."""
+        problem = self._problem() if self._problem is not None else ""
+        if problem != self._logged_problem:
+            self._logged_problem = problem
+            log.info("waiting for the framework", reason=problem)

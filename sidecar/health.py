@@ -1,10 +1,14 @@
-"""The sidecar's health endpoints (contract 7.2, S1, S3): `/healthz` says alive, `/readyz` says what is ready."""
+"""The sidecar's HTTP endpoints (contract 7.2, S1, S3, S30).
+
+`/healthz` says whether the sidecar itself is alive, `/readyz` what of its surroundings is ready, `/metrics` what it
+counted. One request per connection; size, time and number of the requests are bounded.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import httptools
 import msgspec
@@ -13,7 +17,14 @@ REQUEST_TIMEOUT_S: Final = 5.0
 MAX_REQUEST_BYTES: Final = 16 * 1024
 MAX_CONNECTIONS: Final = 128
 
-_REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
+_PLAIN: Final = "text/plain; charset=utf-8"
+_REASONS: Final = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 
 class HealthServerError(Exception):
@@ -35,38 +46,69 @@ class Readiness:
         return self.nats and self.consumer and self.framework and self.registered
 
 
-def health_response(target: str, readiness: Readiness) -> tuple[int, str, bytes]:
-    """Status, content type and body for a request target, whatever the method."""
-    path = target.partition("?")[0]
+class HealthSource(Protocol):
+    """What the endpoints ask, anew for each request."""
+
+    def alive(self) -> bool:
+        """Whether the sidecar makes progress; False asks the platform to restart it."""
+
+    def readiness(self) -> Readiness:
+        """What is ready now."""
+
+    def metrics(self) -> tuple[str, bytes]:
+        """Content type and body of a scrape. Called in a thread: the first call may take long."""
+
+
+def health_response(path: str, source: HealthSource) -> tuple[int, str, bytes]:
+    """Status, content type and body for a path other than `/metrics`, whatever the method."""
     if path == "/healthz":
-        return 200, "text/plain; charset=utf-8", b"ok"
+        return (200, _PLAIN, b"ok") if source.alive() else (503, _PLAIN, b"the dispatch loop does not move\n")
     if path == "/readyz":
+        readiness = source.readiness()
         return 200 if readiness.ready else 503, "application/json", msgspec.json.encode(readiness)
-    return 404, "text/plain; charset=utf-8", b"use /healthz or /readyz\n"
+    return 404, _PLAIN, b"use /healthz, /readyz or /metrics\n"
 
 
-class _HealthProtocol(asyncio.Protocol):
+class _Server:
+    """What the connections share: the source, and each other's number and tasks."""
+
+    def __init__(self, source: HealthSource) -> None:
+        self.source = source
+        self.connections: set[_Connection] = set()
+        self.scrapes: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Cut all connections and end the scrapes."""
+        for connection in list(self.connections):
+            connection.abort()
+        for scrape in self.scrapes:
+            scrape.cancel()
+        if self.scrapes:
+            await asyncio.wait(self.scrapes)
+
+
+class _Connection(asyncio.Protocol):
     """Answers one request, then closes; a connection that asks too much, or nothing for too long, is cut."""
 
-    def __init__(self, readiness: Callable[[], Readiness], connections: set["_HealthProtocol"]) -> None:
-        self._readiness = readiness
-        self._connections = connections
+    def __init__(self, server: _Server) -> None:
+        self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._target = b""
         self._received = 0
+        self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from asyncio's
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if len(self._server.connections) >= MAX_CONNECTIONS:
             self.abort()
             return
-        self._connections.add(self)
+        self._server.connections.add(self)
         self._deadline = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT_S, self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._connections.discard(self)
+        self._server.connections.discard(self)
         if self._deadline is not None:
             self._deadline.cancel()
 
@@ -77,7 +119,7 @@ class _HealthProtocol(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._respond(400, "text/plain; charset=utf-8", b"not an HTTP request\n")
+            self._respond(400, _PLAIN, b"not an HTTP request\n")
         if self._received > MAX_REQUEST_BYTES:
             self.abort()
 
@@ -89,8 +131,24 @@ class _HealthProtocol(asyncio.Protocol):
         self._target += url
 
     def on_message_complete(self) -> None:
-        status, content_type, body = health_response(self._target.decode("latin-1"), self._readiness())
-        self._respond(status, content_type, body)
+        if self._answered:
+            return
+        self._answered = True
+        path = self._target.decode("latin-1").partition("?")[0]
+        if path == "/metrics":
+            scrape = asyncio.get_running_loop().create_task(self._scrape())
+            self._server.scrapes.add(scrape)
+            scrape.add_done_callback(self._server.scrapes.discard)
+        else:
+            self._respond(*health_response(path, self._server.source))
+
+    async def _scrape(self) -> None:
+        try:
+            content_type, body = await asyncio.to_thread(self._server.source.metrics)
+        except Exception as error:  # a scrape must not end the sidecar
+            self._respond(500, _PLAIN, f"no metrics: {type(error).__name__}\n".encode())
+        else:
+            self._respond(200, content_type, body)
 
     def _respond(self, status: int, content_type: str, body: bytes) -> None:
         transport = self._transport
@@ -106,22 +164,20 @@ class _HealthProtocol(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def serving_health(host: str, port: int, readiness: Callable[[], Readiness]) -> AsyncIterator[int]:
+async def serving_health(host: str, port: int, source: HealthSource) -> AsyncIterator[int]:
     """Serve the endpoints while the block runs; yields the port, which the system chooses when `port` is 0.
 
     Raises:
         HealthServerError: the address cannot be used.
     """
-    connections: set[_HealthProtocol] = set()
-    loop = asyncio.get_running_loop()
+    served = _Server(source)
     try:
-        server = await loop.create_server(lambda: _HealthProtocol(readiness, connections), host, port)
+        server = await asyncio.get_running_loop().create_server(lambda: _Connection(served), host, port)
     except OSError as error:
         raise HealthServerError(f"cannot serve health at {host}:{port}: {error.strerror or error}") from error
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for connection in list(connections):
-            connection.abort()
+        await served.close()
         await server.wait_closed()

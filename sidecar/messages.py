@@ -5,6 +5,7 @@ reader meets older and newer peers, defaulted on input where that is safe. Paylo
 """
 
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ ASYNC: Final = "async"
 SYNC: Final = "sync"
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
 UInt64 = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -33,12 +35,25 @@ class State:
 
 
 class FailureClass:
-    """Values of the `failureClass` fields (contract 3.2, and our own: `handler_error` by S17)."""
+    """Values of the `failureClass` fields: those of contract 3.2 and, where these say too little, our own."""
 
     NONE: Final = ""
     FRAMEWORK_ERROR: Final = "framework_error"
     FRAMEWORK_TIMEOUT: Final = "framework_timeout"
     HANDLER_ERROR: Final = "handler_error"
+    """The handler answered, and its answer's `error` is set (S17)."""
+    FRAMEWORK_REFUSED: Final = "framework_refused"
+    """The framework answered with another status than 2xx (S18)."""
+    MALFORMED_ANSWER: Final = "malformed_answer"
+    """A 2xx answer that is no envelope: no JSON, no UTF-8, a field of the wrong type."""
+    INVALID_STATUS_CODE: Final = "invalid_status_code"
+    """An envelope whose `statusCode` is outside 100 to 599 (S17)."""
+    RESULT_TOO_LARGE: Final = "result_too_large"
+    """An answer or a result above what is read or can be stored (S9, S18)."""
+    DEADLINE_EXCEEDED: Final = "deadline_exceeded"
+    """The budget was used up before the call could start: it did not run (S7)."""
+    CANCELLED: Final = "cancelled"
+    """The caller or the platform took the invocation back (S8)."""
     NO_WORKER_TEMPLATE: Final = "no_worker_template"
     ACTIVATION_TIMEOUT: Final = "activation_timeout"
     DISPATCH_ERROR: Final = "dispatch_error"
@@ -47,13 +62,16 @@ class FailureClass:
 
 
 class Event:
-    """Values of a metric's `eventType` (contract 3.2)."""
+    """Values of a metric's `eventType` (contract 3.2; the last three are ours: S2 and S14)."""
 
     REGISTERED: Final = "registered"
     HEARTBEAT: Final = "heartbeat"
     STARTED: Final = "invocation_started"
     FINISHED: Final = "invocation_finished"
     FAILED: Final = "invocation_failed"
+    FRAMEWORK_UNHEALTHY: Final = "framework_unhealthy"
+    FRAMEWORK_HEALTHY: Final = "framework_healthy"
+    DEREGISTERED: Final = "deregistered"
 
 
 class Source:
@@ -69,7 +87,7 @@ class MalformedMessageError(ValueError):
 
 def _always(value: Any) -> Any:
     """Field default that is written even when unchanged: the contract's "required" fields."""
-    return msgspec.field(default_factory=lambda: value)
+    return msgspec.field(default_factory=repeat(value).__next__)  # as a lambda, at a tenth of the time
 
 
 class InvocationMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -88,11 +106,14 @@ class InvocationMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     result_subject: str = ""
     metrics_subject: str = ""
     reply_subject: str = ""
-    enqueued_at: datetime = _always(ZERO_TIME)
+    enqueued_at: Time = _always(ZERO_TIME)
 
 
 class WorkerDispatchMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """Activator → dispatch (contract 3.5)."""
+    """Activator → dispatch (contract 3.5).
+
+    `enqueued_at` is ours: since when the caller waits, and from when `timeout_seconds` counts (S7).
+    """
 
     version: str = _always(VERSION)
     invocation_id: str = msgspec.field(name="invocationID")
@@ -109,7 +130,8 @@ class WorkerDispatchMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defa
     result_subject: str = ""
     metrics_subject: str = ""
     reply_subject: str = ""
-    dispatched_at: datetime = _always(ZERO_TIME)
+    enqueued_at: Time = ZERO_TIME
+    dispatched_at: Time = _always(ZERO_TIME)
 
 
 class InvocationResultMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -129,8 +151,8 @@ class InvocationResultMessage(msgspec.Struct, frozen=True, kw_only=True, omit_de
     headers: dict[str, str] = {}
     body: msgspec.Raw = NO_JSON
     error: str = ""
-    started_at: datetime = _always(ZERO_TIME)
-    completed_at: datetime = _always(ZERO_TIME)
+    started_at: Time = _always(ZERO_TIME)
+    completed_at: Time = _always(ZERO_TIME)
 
 
 class WorkerMetricMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -145,7 +167,7 @@ class WorkerMetricMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     inflight: Int32 = 0
     status_code: int = 0
     error: str = ""
-    reported_at: datetime = _always(ZERO_TIME)
+    reported_at: Time = _always(ZERO_TIME)
 
 
 class DeadLetterMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -167,7 +189,7 @@ class DeadLetterMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     delivery_count: UInt64 = 0
     error: str = _always("")
     payload: msgspec.Raw = NO_JSON
-    failed_at: datetime = _always(ZERO_TIME)
+    failed_at: Time = _always(ZERO_TIME)
 
 
 _Message = TypeVar("_Message", bound=msgspec.Struct)
@@ -180,6 +202,7 @@ def decode(data: bytes, message_type: type[_Message]) -> _Message:
         MalformedMessageError: not JSON, nested too deep, a required field missing or of the wrong type.
     """
     try:
+        data.decode()  # msgspec looks neither into raw values nor into unknown fields
         return msgspec.json.decode(data, type=message_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessageError(f"not a {message_type.__name__}: {error}") from error

@@ -1,6 +1,7 @@
 """What must reach the platform: results and their replies, dead letters, the registration (contract 7.3)."""
 
 import asyncio
+from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
@@ -11,10 +12,11 @@ from sidecar.events import event_id
 from sidecar.messages import DeadLetterMessage, InvocationResultMessage, WorkerMetricMessage, encode
 from sidecar.outcome import without_body
 from sidecar.ports import QueuePort
-from sidecar.queue import Published
 from sidecar.queue_errors import QueueError
 from sidecar.results import StoredResult
+from sidecar.stored import Published
 from sidecar.subjects import dead_letter_message_id, is_reply_subject, result_message_id
+from sidecar.tracing import NO_HEADERS
 
 FIRST_RETRY_S: Final = 0.05
 LONGEST_RETRY_S: Final = 5.0
@@ -46,22 +48,25 @@ class Publisher:
         stored = StoredResult(result.invocation_id, result.serverless_request_id, result.reply_subject, data)
         return result, stored
 
-    async def result(self, stored: StoredResult) -> None:
-        """Store a result durably, however long that takes, then reply to a waiting caller (S9, S10)."""
+    async def result(self, stored: StoredResult, trace: Mapping[str, str] = NO_HEADERS) -> None:
+        """Store a result durably, however long that takes, then reply to a waiting caller (S9, S10).
+
+        `trace` goes into the NATS headers of both (S30).
+        """
         subject = self._queue.subjects.result(stored.request_id)
-        published = await self._store(subject, stored.data, result_message_id(stored.invocation_id))
+        published = await self._store(subject, stored.data, result_message_id(stored.invocation_id), trace)
         if published.duplicate:
             log.info("result was stored before", invocationID=stored.invocation_id, sequence=published.sequence)
-        await self._reply(stored)
+        await self._reply(stored, trace)
 
-    async def _reply(self, stored: StoredResult) -> None:
+    async def _reply(self, stored: StoredResult, trace: Mapping[str, str]) -> None:
         if not stored.reply_subject:
             return
         if not is_reply_subject(stored.reply_subject, self._queue.subjects.prefix):
             log.warning("reply subject refused", invocationID=stored.invocation_id)
             return
         try:
-            await self._queue.send(stored.reply_subject, stored.data)
+            await self._queue.send(stored.reply_subject, stored.data, trace)
         except QueueError as error:
             log.warning("reply not sent", invocationID=stored.invocation_id, error=str(error))
 
@@ -91,12 +96,14 @@ class Publisher:
         """Store a metric event, however long that takes."""
         await self._store(self._queue.subjects.metrics(event.serverless_request_id), encode(event), event_id(event))
 
-    async def _store(self, subject: str, data: bytes, message_id: str) -> Published:
+    async def _store(
+        self, subject: str, data: bytes, message_id: str, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Published:
         """Publish until it is stored; the message id makes repeating harmless."""
         waits = jittered(FIRST_RETRY_S, LONGEST_RETRY_S)
         while True:
             try:
-                return await self._queue.publish(subject, data, message_id=message_id)
+                return await self._queue.publish(subject, data, message_id=message_id, headers=headers)
             except QueueError as error:
                 log.warning("not stored yet", messageID=message_id, error=str(error))
                 await asyncio.sleep(next(waits))

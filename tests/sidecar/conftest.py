@@ -180,8 +180,13 @@ class Bench:
     async def opened(self, fifo: Path) -> Callable[[], None]:
         """Wait until a handler reads the fifo: the call runs. Returns what lets it end."""
         async with asyncio.timeout(20):
-            descriptor = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)
-        return lambda: os.close(descriptor)
+            while True:
+                try:
+                    descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+                except OSError:  # nobody reads it yet; an open that waits for that could not be cancelled
+                    await asyncio.sleep(0.01)
+                else:
+                    return lambda: os.close(descriptor)
 
     def ran(self) -> list[str]:
         """Invocation IDs in the order in which the handler began."""

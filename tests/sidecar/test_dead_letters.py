@@ -66,6 +66,14 @@ def test_what_is_too_large_is_cut_and_says_so() -> None:
             b'{"invocationID":"i","serverlessRequestID":"p","replySubject":"_INBOX.1","mode":"sync","headers":7}',
             Recognised("i", "p", "_INBOX.1", "sync"),
         ),
+        (
+            b'{"invocationID":"i","serverlessRequestID":"p","workerName":"w","workerNamespace":"n","payload":[1]}',
+            Recognised("i", "p", worker_name="w", worker_namespace="n"),
+        ),
+        (b'{"invocationID":"i","serverlessRequestID":"' + b"x" * 257 + b'"}', Recognised("i")),
+        (b'{"invocationID":"i","mode":"' + b"x" * 10_000 + b'","replySubject":"a\\nb"}', Recognised("i")),
+        (b'{"invocationID":"i","payload":' + b"[" * 100_000 + b"]" * 100_000 + b"}", Recognised()),
+        (b'{"invocationID":"\\ud800"}', Recognised()),
     ],
 )
 def test_what_can_be_read_is_read(data: bytes, known: Recognised) -> None:
@@ -80,7 +88,7 @@ def test_a_caller_is_answered_when_both_ids_are_known(known: Recognised, answera
     assert known.answerable is answerable
 
 
-@pytest.mark.parametrize("invocation_id", ["", " ", "a b", "a\\nb", "a\\u0000", "x" * 257])
+@pytest.mark.parametrize("invocation_id", ["", " ", "a b", "a\\nb", "a\\u0000", "x" * 257, "é" * 129])
 def test_ids_that_fit_no_header_are_malformed(invocation_id: str) -> None:
     data = f'{{"invocationID":"{invocation_id}","serverlessRequestID":"p","workerName":"w","workerNamespace":"n"}}'
     with pytest.raises(MalformedMessageError, match="invocationID"):
@@ -88,9 +96,10 @@ def test_ids_that_fit_no_header_are_malformed(invocation_id: str) -> None:
 
 
 def test_the_dead_letter_tells_where_it_came_from() -> None:
-    letter = dead_letter(ORIGIN, Recognised("i", "p"), b"x" * 10_000, "malformed_message", "bad", NOW, 6000)
+    known = Recognised("i", "p", worker_name="w", worker_namespace="n")
+    letter = dead_letter(ORIGIN, known, b"x" * 10_000, "malformed_message", "bad", NOW, 9000)
     encoded = msgspec.json.encode(letter)
-    assert len(encoded) < 6000
+    assert len(encoded) < 9000
     fields = msgspec.json.decode(encoded)
     assert fields.pop("payload")["size"] == 10_000
     assert fields == {
@@ -100,6 +109,8 @@ def test_the_dead_letter_tells_where_it_came_from() -> None:
         "failureClass": "malformed_message",
         "invocationID": "i",
         "serverlessRequestID": "p",
+        "workerName": "w",
+        "workerNamespace": "n",
         "originalSubject": "s",
         "stream": "S",
         "consumer": "c",
@@ -116,3 +127,21 @@ def test_the_caller_gets_a_failed_result() -> None:
     assert (result.state, result.failure_class, result.status_code) == ("failed", "malformed_message", 502)
     assert (result.invocation_id, result.serverless_request_id, result.reply_subject) == ("i", "p", "_INBOX.1")
     assert (result.started_at, result.completed_at, result.error) == (NOW, NOW, "bad")
+
+
+def test_the_longest_dead_letter_fits_its_message() -> None:
+    """Q7: whatever the original holds, its copy is published."""
+    text = '"' * 256
+    known = Recognised(text, "p" * 256, text, text, text, text)
+    letter = dead_letter(ORIGIN, known, b"\xff" * 100_000, "malformed_message", "\x00" * 10_000, NOW, 50_000)
+    assert 40_000 < len(msgspec.json.encode(letter)) < 50_000
+
+
+def test_json_nested_beyond_reading_becomes_text() -> None:
+    """Q6: the dead letter of such a message can be encoded too."""
+    data = b"[" * 100_000 + b"]" * 100_000
+    assert msgspec.json.decode(bytes(safe_payload(data, 1_000_000))) == data.decode()
+
+
+def test_the_error_of_a_rejected_result_is_bounded() -> None:
+    assert len(rejected_result(Recognised("i", "p"), "dispatch_error", "x" * 10_000, NOW).error) == 400

@@ -1,25 +1,32 @@
 """The dispatch loop over an in-memory queue and a scripted framework (contract 7.3 and 7.4)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from framework.contract import ZERO_TIME
+from sidecar.concurrency import fetch_batch, max_ack_pending
 from sidecar.config import Config
 from sidecar.connection import Response
-from sidecar.dispatch import DispatchLoop, fetch_batch
+from sidecar.dispatch import STALLED_S, DispatchLoop
 from sidecar.events import Events
 from sidecar.framework_client import BrokenCallError, FrameworkClient, NeverSentError
 from sidecar.framework_watch import FrameworkWatch
 from sidecar.invocation import Invocations
+from sidecar.messages import utc_now
+from sidecar.metrics import Meters
 from sidecar.publishing import Publisher
-from sidecar.queue import Published
 from sidecar.queue_errors import QueueError, QueueRefusedError, QueueUnavailableError
+from sidecar.requests import Answer
+from sidecar.stored import Published
 from sidecar.subjects import Subjects
+from sidecar.tracing import NO_HEADERS
 
 ENV = {
     "SERVERLESS_NATS_URL": "nats://127.0.0.1:4222",
@@ -56,6 +63,7 @@ class MemoryDelivery:
     attempt: int
     note: Callable[[str, Json], None]
     subject: str = "runtime.serverless.dispatch.pool.w1"
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
     consumer_sequence: int = 1
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     refreshed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,8 +94,11 @@ class MemoryDelivery:
 class MemoryConsumer:
     """Hands out what was put in; `batches` are the sizes it was asked for."""
 
+    ack_wait_s = 300.0
+
     def __init__(self) -> None:
         self.ready: asyncio.Queue[MemoryDelivery] = asyncio.Queue()
+        self.held: list[MemoryDelivery] = []
         self.batches: list[int] = []
         self.errors: list[QueueError] = []
         self.closed = False
@@ -119,19 +130,37 @@ class MemoryQueue:
         self.errors: dict[str, list[QueueError]] = {}
         self._note = note
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str) -> Published:
+    async def publish(
+        self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str] | None = None
+    ) -> Published:
+        return self._stored(subject, data, message_id, headers)
+
+    def start_publish(
+        self, subject: str, data: bytes, message_id: str, headers: Mapping[str, str] | None, answer: Answer
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            stored = self._stored(subject, data, message_id, headers)
+        except QueueError as error:
+            loop.call_soon(answer.set_exception, error)
+        else:
+            said = msgspec.json.encode({"seq": stored.sequence, "duplicate": stored.duplicate})
+            loop.call_soon(answer.set_result, said)
+
+    def _stored(self, subject: str, data: bytes, message_id: str, headers: Mapping[str, str] | None) -> Published:
         family = subject.split(".")[2]
         if self.errors.get(family):
             raise self.errors[family].pop()
         duplicate = message_id in self.ids
         self.ids.add(message_id)
-        self._note(family, msgspec.json.decode(data) | {"duplicate": duplicate, "subject": subject})
+        note = {"duplicate": duplicate, "subject": subject, "natsHeaders": dict(headers or {})}
+        self._note(family, msgspec.json.decode(data) | note)
         return Published("S", len(self.ids), duplicate)
 
-    async def send(self, subject: str, data: bytes) -> None:
+    async def send(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         if self.errors.get("reply"):
             raise self.errors["reply"].pop()
-        self._note("reply", msgspec.json.decode(data) | {"subject": subject})
+        self._note("reply", msgspec.json.decode(data) | {"subject": subject, "natsHeaders": dict(headers or {})})
 
 
 class ScriptedFramework(FrameworkClient):
@@ -141,9 +170,15 @@ class ScriptedFramework(FrameworkClient):
         super().__init__("/nowhere")
         self.handle = handle
         self.calls: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.timeouts: list[float | None] = []
 
-    async def invoke(self, body: bytes, timeout_s: float | None) -> Response:
+    async def invoke(
+        self, body: bytes, timeout_s: float | None = None, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Response:
         request: Json = msgspec.json.decode(body)
+        self.headers.append(headers)
+        self.timeouts.append(timeout_s)
         self.calls.append(request["invocationID"])
         return await self.handle(request)
 
@@ -151,7 +186,7 @@ class ScriptedFramework(FrameworkClient):
 class Rig:
     """A loop with everything around it in memory; `story` is all that was published, in order."""
 
-    def __init__(self, handle: Handle, tasks: asyncio.TaskGroup, **settings: str) -> None:
+    def __init__(self, handle: Handle, **settings: str) -> None:
         self.config = Config.from_env(ENV | settings)
         self.story: list[tuple[str, Json]] = []
         self.queue = MemoryQueue(lambda kind, fields: self.story.append((kind, fields)))
@@ -160,16 +195,16 @@ class Rig:
         self.healthy = True
         self.framework = ScriptedFramework(handle)
         self.watch = FrameworkWatch(self._is_healthy)
-        self.events = Events(self.queue, tasks)
+        self.meters = Meters()
+        self.events = Events(self.queue, self.meters)
         publisher = Publisher(self.queue)
-        self.invocations = Invocations(self.config, publisher, self.events, self.framework, self.watch)
+        self.invocations = Invocations(self.config, publisher, self.events, self.framework, self.watch, self.meters)
         self.stop = asyncio.Event()
         self.loop = DispatchLoop(
             self.consumer,
             self._reopen,
             self.invocations,
             self.watch,
-            ack_wait_s=self.config.ack_wait_s,
             drain_timeout_s=self.config.drain_timeout_s,
             concurrency=self.config.concurrency,
         )
@@ -209,13 +244,14 @@ class Rig:
 async def running(handle: Handle, **settings: str) -> AsyncIterator[Rig]:
     """Run a rig; at the end of the block it is stopped and drained."""
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        rig = Rig(handle, tasks, **settings)
-        watching = tasks.create_task(rig.watch.run())
+        rig = Rig(handle, **settings)
+        background = [tasks.create_task(rig.watch.run()), tasks.create_task(rig.events.run())]
         rig.task = tasks.create_task(rig.loop.run(rig.stop))
         yield rig
         rig.stop.set()
         await asyncio.wait([rig.task])
-        watching.cancel()
+        for task in background:
+            task.cancel()
 
 
 async def answer_ok(_request: Json) -> Response:
@@ -249,6 +285,7 @@ class Gate:
 
 
 async def test_one_dispatch_in_the_contracts_order() -> None:
+    """S16 too: the finished event no longer counts its own call."""
     async with running(answer_ok) as rig:
         assert await rig.ended(rig.put(dispatch())) == ["ack"]
     assert rig.kinds()[:3] == ["invocation_started", "result", "reply"]
@@ -281,7 +318,7 @@ async def test_the_reply_follows_the_subject_and_not_the_mode() -> None:
     ("answer", "expected"),
     [
         (Response(200, b'{"error":"bad","statusCode":500}'), ("failed", "handler_error", 500, "invocation_failed")),
-        (Response(503, b"loading"), ("failed", "framework_error", 502, "invocation_failed")),
+        (Response(503, b"loading"), ("failed", "framework_refused", 502, "invocation_failed")),
         (BrokenCallError("the answer was lost"), ("failed", "framework_error", 502, "invocation_failed")),
     ],
 )
@@ -372,7 +409,7 @@ async def test_a_lost_reply_or_event_changes_nothing_else() -> None:
         rig.queue.errors["reply"] = [QueueUnavailableError("down")]
         rig.queue.errors["metrics"] = [QueueUnavailableError("down")]
         assert await rig.ended(rig.put(dispatch())) == ["ack"]
-    assert sorted(rig.kinds()) == ["end", "invocation_finished", "result"]
+    assert sorted(rig.kinds()) == ["end", "invocation_finished", "invocation_started", "result"]
 
 
 async def test_a_result_that_no_message_can_carry_is_replaced() -> None:
@@ -382,7 +419,7 @@ async def test_a_result_that_no_message_can_carry_is_replaced() -> None:
     async with running(handle) as rig:
         assert await rig.ended(rig.put(dispatch())) == ["ack"]
     (result,) = rig.of("result")
-    assert (result["state"], result["failureClass"], result["statusCode"]) == ("failed", "framework_error", 502)
+    assert (result["state"], result["failureClass"], result["statusCode"]) == ("failed", "result_too_large", 502)
     assert "body" not in result
     assert "bytes" in result["error"]
     assert rig.of("metrics")[-1]["eventType"] == "invocation_failed"
@@ -451,6 +488,170 @@ async def test_a_fetch_error_binds_the_consumer_anew() -> None:
     assert rig.reopened == 2
 
 
+def seconds_ago(seconds: float) -> str:
+    return (utc_now() - timedelta(seconds=seconds)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("ages_s", "timeout_s", "runs"),
+    [
+        ({"enqueuedAt": 500, "dispatchedAt": 1}, 200, False),
+        ({"dispatchedAt": 500}, 200, False),
+        ({"enqueuedAt": 5, "dispatchedAt": 500}, 200, True),
+        ({"dispatchedAt": -500}, 200, True),
+        ({}, 200, True),
+        ({"enqueuedAt": 500}, 0, True),
+    ],
+)
+async def test_what_is_too_late_is_answered_without_running(ages_s: Json, timeout_s: int, runs: bool) -> None:
+    """S7: the budget counts from when the caller's request was queued; the sender's clock may be ahead."""
+    unset = {"dispatchedAt": ZERO_TIME.isoformat()}
+    times = unset | {name: seconds_ago(age_s) for name, age_s in ages_s.items()}
+    async with running(answer_ok) as rig:
+        assert await rig.ended(rig.put(dispatch(**Json(times | {"timeoutSeconds": timeout_s})))) == ["ack"]
+    (result,) = rig.of("result")
+    (reply,) = rig.of("reply")
+    assert reply["state"] == result["state"]
+    if runs:
+        assert (result["state"], rig.framework.calls) == ("succeeded", ["inv-1"])
+    else:
+        assert (result["state"], result["failureClass"], result["statusCode"]) == ("expired", "deadline_exceeded", 504)
+        assert rig.framework.calls == []
+        assert [event["eventType"] for event in rig.of("metrics")] == ["invocation_failed"]
+
+
+async def test_a_running_call_is_cancelled_on_demand() -> None:
+    """S8: the request is closed, so the handler is cancelled, and the result says so."""
+    gate = Gate()
+    async with running(gate) as rig:
+        delivery = rig.put(dispatch())
+        await gate.began.get()
+        rig.invocations.cancel("inv-1")
+        rig.invocations.cancel("inv-1")
+        assert await rig.ended(delivery) == ["ack"]
+    assert gate.cancelled == ["inv-1"]
+    (result,) = rig.of("result")
+    assert (result["state"], result["failureClass"], result["statusCode"]) == ("failed", "cancelled", 499)
+    assert sorted(rig.kinds()[3:]) == ["end", "invocation_failed"]
+
+
+async def test_a_waiting_call_that_is_cancelled_does_not_start() -> None:
+    """S8: and a later invocation of another caller is not touched."""
+    gate = Gate()
+    async with running(gate) as rig:
+        deliveries = [rig.put(dispatch(name, replySubject="")) for name in ("a", "b", "c")]
+        await gate.began.get()
+        rig.invocations.cancel("b")
+        gate.open.set()
+        assert await rig.ended(*deliveries) == ["ack"] * 3
+    assert rig.framework.calls == ["a", "c"]
+    assert [(r["invocationID"], r.get("failureClass")) for r in rig.of("result")] == [
+        ("a", None),
+        ("b", "cancelled"),
+        ("c", None),
+    ]
+
+
+@pytest.mark.parametrize("timeout_s", [0, 4_000, 100_000])
+async def test_there_is_no_hidden_cap_on_a_call(timeout_s: int) -> None:
+    """S6: the call's only limit is its own budget, and none when it has none."""
+    gate = Gate()
+    async with running(gate) as rig:
+        delivery = rig.put(dispatch(timeoutSeconds=timeout_s))
+        await gate.began.get()
+        timer, now = rig.invocations._calls["inv-1"].timer, asyncio.get_running_loop().time()
+        gate.open.set()
+        assert await rig.ended(delivery) == ["ack"]
+    assert rig.framework.timeouts == [None]
+    assert (timer is None) if not timeout_s else (timer is not None and timer.when() - now > timeout_s - 60)
+
+
+async def test_the_trace_context_goes_through() -> None:
+    """S30: from the NATS headers, or else from the invocation's own, to framework, result, reply and events."""
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    own = parent.replace("b7ad", "c7ad")
+    async with running(answer_ok) as rig:
+        first = rig.put(dispatch("a", headers={"traceparent": own}), extra_headers={"traceparent": parent, "x": "y"})
+        second = rig.put(dispatch("b", headers={"Traceparent": own, "tracestate": "v=1", "x": "y"}))
+        third = rig.put(dispatch("c", headers={"traceparent": "nonsense"}))
+        assert await rig.ended(first, second, third) == ["ack"] * 3
+    expected = [{"traceparent": parent}, {"traceparent": own, "tracestate": "v=1"}, {}]
+    assert [dict(headers) for headers in rig.framework.headers] == expected
+    for kind in ("result", "reply"):
+        assert [fields["natsHeaders"] for fields in rig.of(kind)] == expected
+    assert [fields["natsHeaders"] for fields in rig.of("metrics") if fields["eventType"] == "invocation_finished"] == (
+        expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("field_name", "subject", "outcome"),
+    [
+        ("resultSubject", "runtime.serverless.result.pool", "ack"),
+        ("resultSubject", "elsewhere.result.pool", "term dispatch_error"),
+        ("metricsSubject", "runtime.serverless.metrics.pool", "ack"),
+        ("metricsSubject", "runtime.serverless.metrics.other", "term dispatch_error"),
+    ],
+)
+async def test_subjects_of_another_platform_are_refused(field_name: str, subject: str, outcome: str) -> None:
+    """S19: a result that nobody there would find is not published here in silence: its caller is told."""
+    async with running(answer_ok) as rig:
+        assert await rig.ended(rig.put(dispatch(**{field_name: subject}))) == [outcome]
+    (result,) = rig.of("result")
+    assert result.get("failureClass", "") == ("" if outcome == "ack" else "dispatch_error")
+    assert subject in result.get("error", subject)
+
+
+async def test_the_events_of_a_second_run_are_seen() -> None:
+    """S12: their ids carry the attempt, from the second on, so that the stream does not drop them as duplicates."""
+    async with running(answer_ok) as rig:
+        assert await rig.ended(rig.put(dispatch(), attempt=2)) == ["ack"]
+    assert rig.queue.ids >= {"metric-inv-1-invocation_started-2", "metric-inv-1-invocation_finished-2"}
+
+
+async def test_what_happens_is_counted() -> None:
+    """S30."""
+    async with running(answer_ok) as rig:
+        deliveries = [
+            rig.put(dispatch("a", dispatchedAt=seconds_ago(2))),
+            rig.put(dispatch("a"), attempt=2),
+            rig.put(b"nonsense"),
+            rig.put(dispatch("b", timeoutSeconds=1, dispatchedAt=seconds_ago(2))),
+        ]
+        await rig.ended(*deliveries)
+    meters = rig.meters
+    assert dict(meters.outcomes) == {("succeeded", ""): 1, ("expired", "deadline_exceeded"): 1}
+    assert (meters.redeliveries, meters.answered_from_memory, meters.inflight) == (1, 1, 0)
+    assert dict(meters.dead_letters) == {"malformed_message": 1}
+    assert [sum(h.counts) for h in (meters.queue_wait, meters.handler, meters.publish)] == [2, 1, 3]
+
+
+async def test_a_loop_that_does_not_turn_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S15: a fetch that never returns is seen."""
+
+    async def stuck(_consumer: MemoryConsumer, _batch: int, _wait_s: float) -> Sequence[MemoryDelivery]:
+        await asyncio.Event().wait()
+        return ()
+
+    async with running(answer_ok) as rig:
+        assert rig.loop.alive
+        monkeypatch.setattr(MemoryConsumer, "fetch", stuck)
+        clock = rig.loop._clock
+        monkeypatch.setattr(rig.loop, "_clock", lambda: clock() + STALLED_S + 1)
+        assert not rig.loop.alive
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 3, 64])
+def test_the_consumers_limit_matches_what_is_held(concurrency: int) -> None:
+    """S4: fetching never asks for more than may be unacknowledged, whatever stage the rest is in."""
+    limit = max_ack_pending(concurrency)
+    for running_now in range(concurrency + 1):
+        for concluding in range(limit):
+            batch = fetch_batch(concurrency, 0, running_now, concluding)
+            assert not batch or running_now + concluding + batch <= limit
+        assert fetch_batch(concurrency, 0, running_now, 0) > 0
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_no_more_calls_run_than_allowed(concurrency: int) -> None:
     gate = Gate()
@@ -472,9 +673,11 @@ async def test_the_next_call_starts_before_the_last_ones_result_is_stored() -> N
     assert rig.framework.calls == ["a", "b"]
 
 
-async def test_running_and_waiting_deliveries_are_kept_alive() -> None:
+async def test_running_and_waiting_deliveries_are_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S5: also those that the consumer received and nobody fetched."""
+    monkeypatch.setattr(MemoryConsumer, "ack_wait_s", 0.06)
     gate = Gate()
-    async with running(gate, SERVERLESS_DISPATCH_ACK_WAIT="60ms", SERVERLESS_MAX_CONCURRENCY="2") as rig:
+    async with running(gate, SERVERLESS_MAX_CONCURRENCY="2") as rig:
         deliveries = [rig.put(dispatch(f"i{n}", replySubject="")) for n in range(3)]
         for delivery in deliveries:
             await delivery.refreshed.wait()
@@ -526,9 +729,11 @@ async def test_cancelling_the_loop_cancels_its_calls() -> None:
 @pytest.mark.parametrize(
     ("concurrency", "waiting", "running_now", "concluding", "batch"),
     [
-        (1, 0, 0, 0, 1),
-        (1, 0, 1, 0, 0),
-        (1, 0, 0, 7, 1),
+        (1, 0, 0, 0, 2),
+        (1, 0, 1, 0, 1),
+        (1, 1, 1, 0, 0),
+        (1, 1, 0, 0, 1),
+        (1, 0, 0, 7, 2),
         (1, 0, 0, 8, 0),
         (16, 0, 0, 0, 24),
         (16, 0, 16, 0, 8),

@@ -1,6 +1,8 @@
 """The framework client against friendly and hostile servers on a real unix socket."""
 
 import asyncio
+import errno
+import os
 import shutil
 import socket
 import tempfile
@@ -10,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import framework_client
 from sidecar.framework_client import (
+    AnswerTooLargeError,
     BrokenCallError,
     CallTimeoutError,
     FrameworkClient,
+    FrameworkError,
     NeverSentError,
+    UnsafeSocketError,
 )
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -121,6 +127,25 @@ async def test_an_invocation_is_one_http_request(path: str, client: FrameworkCli
     assert body == b'{"a":1}'
 
 
+async def test_headers_are_added_to_the_request(path: str, client: FrameworkClient) -> None:
+    """S30: the trace context goes on to the framework."""
+    seen: list[bytes] = []
+
+    async def serve(peer: Peer) -> None:
+        head, body = await peer.request()
+        while head:
+            seen.append(head + body)
+            await peer.send(OK)
+            head, body = await peer.request()
+
+    async with serving(path, serve):
+        await client.invoke(b"[1]", None, {"traceparent": "00-a-b-01", "tracestate": "x=y"})
+        await client.invoke(b"[2]")
+    assert b"\r\ntraceparent: 00-a-b-01\r\ntracestate: x=y\r\n\r\n[1]" in seen[0]
+    assert b"trace" not in seen[1]
+    assert seen[1].endswith(b"Content-Length: 3\r\n\r\n[2]")
+
+
 async def test_connections_are_kept_alive_and_calls_run_side_by_side(path: str, client: FrameworkClient) -> None:
     async with serving(path, always(OK)) as peers:
         for _ in range(3):
@@ -178,12 +203,6 @@ async def test_complete_responses_are_read(
         [b"HTTP/1.1 200 OK\r\nContent-Le"],
         [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"],
         [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"],
-        [b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001],
-        [
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"64\r\n" + b"x" * 100 + b"\r\n",
-            *([b"64\r\n" + b"x" * 100 + b"\r\n"] * 10),
-        ],
-        [b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1001],
         [b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 100_000],
         [b"HTTP/1.1 100 Continue\r\n\r\n" * 5000],
         [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X-A: " + b"a" * 100_000],
@@ -191,13 +210,30 @@ async def test_complete_responses_are_read(
         [b"HTTP/1.1 100 Continue\r\n\r\n"],
     ],
 )
-async def test_broken_and_oversized_responses_fail_the_call(
-    path: str, client: FrameworkClient, pieces: list[bytes]
-) -> None:
+async def test_broken_responses_fail_the_call(path: str, client: FrameworkClient, pieces: list[bytes]) -> None:
     async with serving(path, once(*pieces)) as peers:
-        with pytest.raises(BrokenCallError):
+        with pytest.raises(BrokenCallError) as raised:
             await client.invoke(b"{}", 10)
         assert len(peers) == 1
+    assert raised.value.failure_class == "framework_error"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *([b"64\r\n" + b"x" * 100 + b"\r\n"] * 11)],
+        [b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1001],
+        [b"HTTP/1.1 503 No\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001],
+    ],
+)
+async def test_an_answer_above_the_limit_is_told_apart(path: str, client: FrameworkClient, pieces: list[bytes]) -> None:
+    """S18: its size is bounded, and it is no lost answer: the result is `result_too_large`."""
+    async with serving(path, once(*pieces)) as peers:
+        with pytest.raises(AnswerTooLargeError, match="larger than 1000 bytes") as raised:
+            await client.invoke(b"{}", 10)
+        assert len(peers) == 1
+    assert raised.value.failure_class == "result_too_large"
 
 
 async def test_after_a_broken_call_the_next_one_gets_a_new_connection(path: str, client: FrameworkClient) -> None:
@@ -241,6 +277,54 @@ async def test_nobody_at_the_socket_is_never_sent(path: str, client: FrameworkCl
         stale.bind(path)
     with pytest.raises(NeverSentError, match="no framework listens"):
         await client.invoke(b"{}", 5)
+
+
+@pytest.mark.parametrize("what", ["link", "dangling", "file", "directory", "fifo"])
+async def test_what_is_no_socket_itself_is_refused(path: str, client: FrameworkClient, what: str) -> None:
+    """User code owns the directory, and must not lead the sidecar to another socket."""
+    other = Path(path).with_name("other.sock")
+    make = {
+        "link": lambda: Path(path).symlink_to(other),
+        "dangling": lambda: Path(path).symlink_to("nowhere"),
+        "file": lambda: Path(path).touch(),
+        "directory": lambda: Path(path).mkdir(),
+        "fifo": lambda: os.mkfifo(path),
+    }
+    async with serving(str(other), always(OK)) as peers:
+        make[what]()
+        with pytest.raises(UnsafeSocketError, match=r"f\.sock is (a symbolic link|something else)"):
+            await client.invoke(b"{}", 5)
+        assert not await client.health()
+        assert "must create a socket there itself" in client.health_problem
+        assert peers == []
+
+
+async def test_a_socket_of_another_group_says_what_to_do(
+    path: str, client: FrameworkClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S24: a sidecar of another user is refused; root, who may run this test, never is."""
+
+    def refused(_path: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", refused)
+        with pytest.raises(NeverSentError, match="fsGroup"):
+            await client.invoke(b"{}", 5)
+
+
+async def test_without_a_descriptor_nothing_is_sent(
+    path: str, client: FrameworkClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_arguments: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with serving(path, always(OK)):
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", exhausted)
+            with pytest.raises(NeverSentError, match="Too many open files"):
+                await client.invoke(b"{}", 5)
+        assert (await client.invoke(b"{}", 5)).status == 200
 
 
 async def test_a_full_backlog_is_never_sent(path: str, client: FrameworkClient) -> None:
@@ -364,6 +448,7 @@ async def test_health_is_exactly_200(path: str, client: FrameworkClient, respons
 
     async with serving(path, serve):
         assert await client.health() is healthy
+    assert bool(client.health_problem) is not healthy
     assert seen == [b"GET /healthz HTTP/1.1"]
 
 
@@ -375,6 +460,47 @@ async def test_health_is_false_without_an_answer(path: str, client: FrameworkCli
 
     async with serving(path, silent):
         assert await client.health(timeout_s=0.05) is False
+
+
+async def test_connections_that_nobody_uses_are_closed_and_busy_ones_are_not(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framework_client, "IDLE_TIMEOUT_S", 0.02)
+    ended: asyncio.Queue[bytes] = asyncio.Queue()
+    received, gate = asyncio.Event(), asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        _, body = await peer.request()
+        if body == b"long":
+            received.set()
+            await gate.wait()
+        await peer.send(OK)
+        assert await peer.reader.read() == b""
+        ended.put_nowait(body)
+
+    async with serving(path, serve) as peers, FrameworkClient(path) as client:
+        running = asyncio.create_task(client.invoke(b"long"))
+        await received.wait()
+        await asyncio.gather(client.invoke(b"short"), client.invoke(b"short"))
+        assert [await ended.get(), await ended.get()] == [b"short", b"short"]
+        gate.set()
+        assert (await running).status == 200
+        assert await ended.get() == b"long"
+        assert len(peers) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "failure_class"),
+    [
+        (NeverSentError, "framework_error"),
+        (UnsafeSocketError, "framework_error"),
+        (BrokenCallError, "framework_error"),
+        (AnswerTooLargeError, "result_too_large"),
+        (CallTimeoutError, "framework_timeout"),
+    ],
+)
+def test_each_failure_knows_its_class(error: type[FrameworkError], failure_class: str) -> None:
+    assert error("x").failure_class == failure_class
 
 
 def test_the_socket_path_is_left_alone(path: str) -> None:

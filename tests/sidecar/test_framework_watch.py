@@ -1,10 +1,11 @@
-"""When the framework's health is asked, and what the answers mean."""
+"""When the framework's health is asked, and what the answers mean (S1, S2)."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar import framework_watch
 from sidecar.framework_watch import FrameworkWatch
@@ -15,6 +16,7 @@ class Probe:
 
     def __init__(self) -> None:
         self.healthy = False
+        self.problem = ""
         self.asked: asyncio.Queue[bool] = asyncio.Queue()
 
     async def __call__(self) -> bool:
@@ -23,8 +25,10 @@ class Probe:
 
 
 @asynccontextmanager
-async def watching(probe: Probe) -> AsyncIterator[FrameworkWatch]:
-    watch = FrameworkWatch(probe)
+async def watching(probe: Probe, changes: "asyncio.Queue[bool] | None" = None) -> AsyncIterator[FrameworkWatch]:
+    watch = FrameworkWatch(
+        probe, on_change=changes.put_nowait if changes is not None else None, problem=lambda: probe.problem
+    )
     task = asyncio.create_task(watch.run())
     try:
         async with asyncio.timeout(10):
@@ -84,3 +88,63 @@ async def test_an_unreachable_framework_is_unhealthy_at_once() -> None:
         assert not watch.healthy
         await watch.wait_healthy()
         assert probe.asked.qsize() == 2
+
+
+async def test_each_change_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S2: what becomes the events framework_unhealthy and framework_healthy."""
+    monkeypatch.setattr(framework_watch, "CHECK_INTERVAL_S", 0.001)
+    probe, changes = Probe(), asyncio.Queue[bool]()
+    async with watching(probe, changes) as watch:
+        for _ in range(3):
+            await probe.asked.get()
+        assert changes.empty()
+        probe.healthy = True
+        assert await changes.get() is True
+        for _ in range(3):
+            await probe.asked.get()
+        probe.healthy = False
+        assert await changes.get() is False
+        for _ in range(3):
+            await probe.asked.get()
+        watch.unreachable()
+        assert changes.empty()
+        probe.healthy = True
+        assert await changes.get() is True
+        watch.unreachable()
+        assert changes.get_nowait() is False
+
+
+async def test_a_probe_without_an_end_is_a_bad_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framework_watch, "PROBE_TIMEOUT_S", 0.01)
+    asked = 0
+
+    async def probe() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            await asyncio.Event().wait()
+        return True
+
+    watch = FrameworkWatch(probe)
+    task = asyncio.create_task(watch.run())
+    async with asyncio.timeout(10):
+        await watch.wait_healthy()
+    task.cancel()
+    await asyncio.wait([task])
+    assert asked == 3
+
+
+async def test_each_reason_to_wait_is_logged_once() -> None:
+    probe = Probe()
+    probe.problem = "no socket"
+    with capture_logs() as logs:
+        async with watching(probe) as watch:
+            for _ in range(3):
+                await probe.asked.get()
+            probe.problem = "loading"
+            for _ in range(3):
+                await probe.asked.get()
+            probe.healthy = True
+            await watch.wait_healthy()
+    reasons = [line["reason"] for line in logs if line["event"] == "waiting for the framework"]
+    assert reasons == ["no socket", "loading"]

@@ -7,6 +7,7 @@ import msgspec
 import nats
 import pytest
 
+from framework.contract import ZERO_TIME
 from sidecar.messages import SYNC
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ async def test_a_sidecar_killed_in_a_call_leaves_it_to_its_successor(bench: "Ben
 async def test_a_call_longer_than_the_ack_wait_is_not_repeated(bench: "Bench") -> None:
     await bench.nats()
     await bench.worker()
-    await bench.sidecar(SERVERLESS_DISPATCH_ACK_WAIT="300ms")
+    await bench.sidecar(SERVERLESS_DISPATCH_ACK_WAIT="1s")
     async with bench.queue() as queue:
         journal = await bench.journal(queue)
         fifo = bench.fifo("hold")
@@ -140,7 +141,7 @@ async def test_the_time_budget_ends_a_call(bench: "Bench") -> None:
     async with bench.queue() as queue:
         journal = await bench.journal(queue)
         fifo = bench.fifo("hold")
-        await bench.dispatch(queue, bench.order("inv-1", fifo, timeout_seconds=1), "d1")
+        await bench.dispatch(queue, bench.order("inv-1", fifo, timeout_seconds=1, dispatched_at=ZERO_TIME), "d1")
         release = await bench.opened(fifo)
         (result,) = await journal.until("result")
         release()

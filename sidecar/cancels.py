@@ -1,0 +1,56 @@
+"""Invocations that nobody wants any more: hearing of them, and remembering those that did not start yet (S8)."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from sidecar.cancellation import decode_cancel
+from sidecar.messages import MalformedMessageError
+from sidecar.queue import Queue
+
+MAX_REMEMBERED: Final = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class CancelledCalls:
+    """The newest cancelled invocations, bounded in number."""
+
+    def __init__(self, most: int = MAX_REMEMBERED) -> None:
+        self._most = most
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, invocation_id: str) -> None:
+        """Remember one; the oldest makes room."""
+        self._ids[invocation_id] = None
+        self._ids.move_to_end(invocation_id)
+        if len(self._ids) > self._most:
+            self._ids.popitem(last=False)
+
+    def take(self, invocation_id: str) -> bool:
+        """Whether it was cancelled; it is forgotten now, its result says so."""
+        if invocation_id not in self._ids:
+            return False
+        del self._ids[invocation_id]
+        return True
+
+
+async def listen_for_cancels(queue: Queue, subject: str, cancel: Callable[[str], None]) -> None:
+    """Call `cancel` with each invocation ID that is cancelled on `subject`, as long as the connection lasts.
+
+    Raises:
+        QueueError: the server refuses.
+    """
+
+    def receive(data: bytes) -> None:
+        try:
+            invocation_id = decode_cancel(data)
+        except MalformedMessageError as error:
+            log.warning("cancel message ignored", error=str(error))
+            return
+        log.info("invocation cancelled", invocationID=invocation_id)
+        cancel(invocation_id)
+
+    await queue.hear(subject, receive)
