@@ -6,7 +6,7 @@ While it waits its message is kept in progress (A3); units come from a watch, ne
 
 import asyncio
 import contextlib
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,9 +32,11 @@ from sidecar.queue import Queue, QueueError
 from sidecar.subjects import (
     ACTIVATOR_CONSUMER,
     SubjectError,
+    Subjects,
     dispatch_message_id,
     normalise_request_id,
 )
+from sidecar.tracing import trace_headers
 from simulator.activator.decisions import (
     CreateWorker,
     Decision,
@@ -77,6 +79,15 @@ class ActivatorSettings:
         """Silence after which the server gives an invocation to another activator (contract 2.5)."""
         return self.worker_ready_wait_s + 15.0
 
+    def consumer(self, subjects: Subjects) -> ConsumerSettings:
+        """The ingress consumer: all pools' invocations (contract 2.5)."""
+        return ConsumerSettings(
+            durable=self.consumer_name,
+            filter_subject=subjects.invoke("*"),
+            ack_wait_s=self.ack_wait_s,
+            max_ack_pending=self.max_concurrent,
+        )
+
 
 class Activator:
     """Owns the ingress consumer. `units` must be a running informer of GPUUnits."""
@@ -102,14 +113,7 @@ class Activator:
                     await asyncio.sleep(RECOVERY_S)
 
     async def _consume(self, tasks: asyncio.TaskGroup) -> None:
-        consumer = await self._queue.consumer(
-            ConsumerSettings(
-                durable=self._settings.consumer_name,
-                filter_subject=self._queue.subjects.invoke("*"),
-                ack_wait_s=self._settings.ack_wait_s,
-                max_ack_pending=self._settings.max_concurrent,
-            )
-        )
+        consumer = await self._queue.consumer(self._settings.consumer(self._queue.subjects))
         try:
             while True:
                 # The server stops delivering at `max_ack_pending`, which bounds the tasks.
@@ -136,7 +140,7 @@ class Activator:
             invocationID=invocation.invocation_id, pool=invocation.serverless_request_id
         ):
             try:
-                await self._activate(invocation)
+                await self._activate(invocation, trace_headers(invocation.headers, delivery.extra_headers))
             except (KubeError, QueueError) as error:
                 if delivery.attempt < MAX_ATTEMPTS:
                     delay_s = RETRY_DELAYS_S[min(delivery.attempt, len(RETRY_DELAYS_S)) - 1]
@@ -146,7 +150,7 @@ class Activator:
                 await self._fail(invocation, Fail(502, FailureClass.DISPATCH_ERROR, str(error)))
             await delivery.ack()
 
-    async def _activate(self, invocation: InvocationMessage) -> None:
+    async def _activate(self, invocation: InvocationMessage, trace: Mapping[str, str]) -> None:
         if expired(invocation, utc_now()):
             reason = f"waited in the queue for longer than its {invocation.timeout_seconds} s"
             await self._fail(invocation, Fail(504, FailureClass.ACTIVATION_TIMEOUT, reason))
@@ -156,7 +160,7 @@ class Activator:
             decision = self._decide(invocation, given_up)
             match decision:
                 case Dispatch():
-                    await self._dispatch(invocation, decision)
+                    await self._dispatch(invocation, decision, trace)
                     return
                 case Fail():
                     await self._fail(invocation, decision)
@@ -194,7 +198,7 @@ class Activator:
         except TimeoutError as error:
             raise KubeError(f"the new worker {name} did not appear in the watch of GPUUnits") from error
 
-    async def _dispatch(self, invocation: InvocationMessage, to: Dispatch) -> None:
+    async def _dispatch(self, invocation: InvocationMessage, to: Dispatch, trace: Mapping[str, str]) -> None:
         subjects, pool = self._queue.subjects, invocation.serverless_request_id
         message = WorkerDispatchMessage(
             invocation_id=invocation.invocation_id,
@@ -211,12 +215,14 @@ class Activator:
             result_subject=invocation.result_subject or subjects.result(pool),
             metrics_subject=invocation.metrics_subject or subjects.metrics(pool),
             reply_subject=invocation.reply_subject,
+            enqueued_at=invocation.enqueued_at,
             dispatched_at=utc_now(),
         )
         await self._queue.publish(
             subjects.dispatch(pool, to.worker_name),
             encode(message),
             message_id=dispatch_message_id(invocation.invocation_id, to.worker_name),
+            headers=trace,
         )
         log.info("dispatched", worker=to.worker_name)
 

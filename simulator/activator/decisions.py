@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from framework.contract import ZERO_TIME
 from sidecar.messages import FailureClass, InvocationMessage
@@ -143,4 +143,4 @@ def expired(invocation: InvocationMessage, now: datetime) -> bool:
     """Whether the invocation's whole budget passed while it was queued (A20); without a budget it never expires."""
     if invocation.timeout_seconds <= 0 or invocation.enqueued_at == ZERO_TIME:
         return False
-    return now >= invocation.enqueued_at + timedelta(seconds=invocation.timeout_seconds)
+    return (now - invocation.enqueued_at).total_seconds() >= invocation.timeout_seconds

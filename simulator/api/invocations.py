@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from sidecar.messages import SYNC, InvocationMessage, InvocationResultMessage, decode, encode, utc_now
 from sidecar.queue import Published, Queue, QueueUnavailableError
+from sidecar.tracing import trace_headers
 from simulator.api.envelope import (
     INVOCATION_TIMEOUT,
     OPERATION_CONFLICT,
@@ -48,10 +50,12 @@ class InvocationRoutes:
         limit = self._queue.max_payload if self._queue else MAX_BODY_BYTES_WITHOUT_QUEUE
         body = await read_body(request, limit)
         invocation = parse_invocation(body, default_id=f"inv-{secrets.token_hex(16)}")
+        trace = trace_headers(invocation.headers, request.headers)
         if invocation.mode != SYNC:
-            return await _enqueue(self._live_queue(), invocation)
+            return await _enqueue(self._live_queue(), invocation, trace)
         with failing_as(SYNC_FALLBACK_CODE):
-            return await _call(self._live_queue(), invocation, arrived + invocation.timeout_seconds + SYNC_GRACE_S)
+            deadline = arrived + invocation.timeout_seconds + SYNC_GRACE_S
+            return await _call(self._live_queue(), invocation, trace, deadline)
 
     def _live_queue(self) -> Queue:
         if self._queue is None:
@@ -65,20 +69,20 @@ class InvocationRoutes:
         return self._queue
 
 
-async def _enqueue(queue: Queue, invocation: InvocationMessage) -> web.Response:
+async def _enqueue(queue: Queue, invocation: InvocationMessage, trace: Mapping[str, str]) -> web.Response:
     message = _addressed(queue, invocation)
-    published = await _publish(queue, message, PUBLISH_TIMEOUT_S)
+    published = await _publish(queue, message, trace, PUBLISH_TIMEOUT_S)
     status = HTTPStatus.OK if published.duplicate else HTTPStatus.ACCEPTED
     return data_response(_receipt(queue, message, published, utc_now()), status)
 
 
-async def _call(queue: Queue, invocation: InvocationMessage, deadline: float) -> web.Response:
+async def _call(queue: Queue, invocation: InvocationMessage, trace: Mapping[str, str], deadline: float) -> web.Response:
     """Publish and wait for the reply until `deadline` (event-loop time). The job itself is never cancelled."""
     loop = asyncio.get_running_loop()
     invocation_id = invocation.invocation_id
     async with queue.inbox() as inbox:
         message = _addressed(queue, invocation, reply_subject=inbox.subject)
-        published = await _publish(queue, message, min(PUBLISH_TIMEOUT_S, max(deadline - loop.time(), 0)))
+        published = await _publish(queue, message, trace, min(PUBLISH_TIMEOUT_S, max(deadline - loop.time(), 0)))
         if published.duplicate:
             raise ApiError(
                 HTTPStatus.CONFLICT,
@@ -108,7 +112,7 @@ def _addressed(queue: Queue, invocation: InvocationMessage, reply_subject: str =
     )
 
 
-async def _publish(queue: Queue, message: InvocationMessage, timeout_s: float) -> Published:
+async def _publish(queue: Queue, message: InvocationMessage, trace: Mapping[str, str], timeout_s: float) -> Published:
     data = encode(message)
     if len(data) + ENVELOPE_RESERVE_BYTES > queue.max_payload:
         raise BodyTooLargeError(
@@ -117,7 +121,7 @@ async def _publish(queue: Queue, message: InvocationMessage, timeout_s: float) -
         )
     subject = queue.subjects.invoke(message.serverless_request_id)
     try:
-        return await queue.publish(subject, data, message_id=message.invocation_id, timeout_s=timeout_s)
+        return await queue.publish(subject, data, message_id=message.invocation_id, headers=trace, timeout_s=timeout_s)
     except QueueUnavailableError as error:
         raise ApiError(
             HTTPStatus.SERVICE_UNAVAILABLE,

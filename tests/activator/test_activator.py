@@ -1,7 +1,7 @@
 """The activator's shell between a stub queue and stub units: what it publishes, acknowledges and creates."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -36,6 +36,7 @@ class StubDelivery:
     sequence: int = 7
     consumer_sequence: int = 7
     subject: str = "runtime.serverless.invoke.p"
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     end: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -75,13 +76,15 @@ class StubQueue:
 
     async def close(self) -> None: ...
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str) -> Published:
+    async def publish(
+        self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str] | None = None
+    ) -> Published:
         if self.refuse_publish:
             raise QueueUnavailableError("no answer")
         self.published.append((subject, message_id, data))
         return Published("S", len(self.published), duplicate=False)
 
-    async def send(self, subject: str, data: bytes) -> None:
+    async def send(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.replies.append((subject, data))
 
 

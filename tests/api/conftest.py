@@ -140,7 +140,15 @@ class StubQueue(Queue):
     def connected(self) -> bool:
         return self.up
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str, timeout_s: float = 5) -> Published:
+    async def publish(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 5,
+    ) -> Published:
         if self.failure is not None:
             raise self.failure
         duplicate = message_id in self.sequences
