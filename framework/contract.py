@@ -6,6 +6,7 @@ and their defaults. It knows nothing of queues, subjects or credentials, so user
 
 import posixpath
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
@@ -52,7 +53,7 @@ class InvocationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     attributes: dict[str, str] = {}
     payload: msgspec.Raw = NO_JSON
     timeout_seconds: int = 0
-    dispatched_at: datetime = msgspec.field(default_factory=lambda: ZERO_TIME)
+    dispatched_at: Annotated[datetime, msgspec.Meta(tz=True)] = msgspec.field(default_factory=lambda: ZERO_TIME)
 
 
 class InvocationResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):

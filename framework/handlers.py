@@ -1,35 +1,105 @@
 """What a handler is, and how what it does becomes one `InvocationResponse`. Knows nothing of HTTP."""
 
 import asyncio
-import contextlib
 import inspect
 import logging
-import threading
+import traceback
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Final, Protocol, TypeAlias, cast, runtime_checkable
 
 import msgspec
 
+from framework.calls import Calls
 from framework.contract import NO_JSON, InvocationRequest, InvocationResponse
+from framework.threads import in_thread
 
 JSON_CONTENT_TYPE: Final = "application/json"
 HANDLER_FAILED: Final = "the handler failed"
 
-Handler: TypeAlias = Callable[[InvocationRequest], object] | Callable[[InvocationRequest], Awaitable[object]]
+AsyncHandler: TypeAlias = Callable[[InvocationRequest], Awaitable[object]]
+"""Runs in the event loop, and is cancelled when the caller gives up."""
+
+PlainHandler: TypeAlias = Callable[[InvocationRequest], object]
+"""Runs in a thread of its own, so it may block; it learns from `framework.call` that the caller gave up."""
+
+Handler: TypeAlias = AsyncHandler | PlainHandler
 """Takes one call and returns an `InvocationResponse`, or any value that msgspec can encode: that becomes the body.
 
-An async handler runs in the event loop and is cancelled when the caller gives up. A plain one runs in a thread of its
-own and cannot be interrupted.
+An object with a `__call__` of either kind is a handler too, and may have the hooks of `Loads` and `ReportsHealth`.
 """
 
 log = logging.getLogger(__name__)
 
 
-async def call_handler(handler: Handler, request: InvocationRequest) -> InvocationResponse:
-    """Run the handler and return its answer; what it raises becomes an answer too (contract section 8)."""
-    if _is_async(handler):
-        return await _call_async(handler, request)
-    return await _call_in_thread(handler, request)
+class HandlerObject(Protocol):
+    """The class form of a handler; where one is wanted, the class will do: it is called without arguments."""
+
+    def __call__(self, request: InvocationRequest, /) -> object:
+        """Answer one call."""
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A handler with something to prepare."""
+
+    def load(self) -> object:
+        """Called once at start, async or plain; health is 503 until it returns, and if it raises the program ends."""
+
+
+@runtime_checkable
+class ReportsHealth(Protocol):
+    """A handler that knows whether it can work."""
+
+    def healthy(self) -> object:
+        """Asked, async or plain, on each health request; false, an exception or no answer in time means 503."""
+
+
+class Invoker:
+    """Calls one handler; what it raises becomes an answer too (contract section 8)."""
+
+    def __init__(self, handler: Handler, calls: Calls, *, include_traceback: bool) -> None:
+        self._handler = handler
+        self._is_async = is_async(handler)
+        self._calls = calls
+        self._include_traceback = include_traceback
+
+    def __call__(self, request: InvocationRequest) -> Awaitable[InvocationResponse]:
+        """Call the handler; await its answer.
+
+        Cancelling an async handler ends it; a plain one runs on and keeps its place among the running calls.
+        """
+        return self._await(request) if self._is_async else self._in_thread(request)
+
+    async def _await(self, request: InvocationRequest) -> InvocationResponse:
+        try:
+            return to_response(await cast("AsyncHandler", self._handler)(request))
+        except (Exception, SystemExit) as error:
+            return self._failed(request, error)
+
+    async def _in_thread(self, request: InvocationRequest) -> InvocationResponse:
+        ended = in_thread(partial(self._work, request), f"handler-{request.invocation_id}")
+        try:
+            outcome = await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            self._calls.occupy_until(ended)
+            raise
+        return outcome.value()
+
+    def _work(self, request: InvocationRequest) -> InvocationResponse:
+        try:
+            return to_response(self._handler(request))
+        except BaseException as error:
+            return self._failed(request, error)
+
+    def _failed(self, request: InvocationRequest, error: BaseException) -> InvocationResponse:
+        log.error("handler failed on invocation %s", request.invocation_id, exc_info=error)
+        return failed_response(error, include_traceback=self._include_traceback)
+
+
+def is_async(function: object) -> bool:
+    """Whether calling this function, method or object gives an awaitable."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - an object with an async __call__
 
 
 def to_response(value: object) -> InvocationResponse:
@@ -47,12 +117,18 @@ def to_response(value: object) -> InvocationResponse:
     )
 
 
-def failed_response(error: BaseException) -> InvocationResponse:
-    """The answer for a handler that raised: status 500, the error's text, a body that gives nothing else away."""
+def failed_response(error: BaseException, *, include_traceback: bool = False) -> InvocationResponse:
+    """The answer for a handler that raised: status 500, the error's text, a body that gives nothing else away.
+
+    `include_traceback` adds the traceback to the body: for developers, as it shows source lines to every caller.
+    """
+    body = {"error": HANDLER_FAILED}
+    if include_traceback:
+        body["traceback"] = "".join(traceback.format_exception(error))
     return InvocationResponse(
         status_code=500,
         content_type=JSON_CONTENT_TYPE,
-        body=encoded_body({"error": HANDLER_FAILED}),
+        body=encoded_body(body),
         error=str(error) or type(error).__name__,
     )
 
@@ -64,38 +140,3 @@ def encoded_body(value: object) -> msgspec.Raw:
         TypeError: msgspec cannot encode the value.
     """
     return msgspec.Raw(msgspec.json.encode(value))
-
-
-def _is_async(handler: Handler) -> bool:
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004 - an object with an async __call__
-
-
-async def _call_async(handler: Handler, request: InvocationRequest) -> InvocationResponse:
-    try:
-        answer = handler(request)
-        return to_response(await answer if inspect.isawaitable(answer) else answer)
-    except Exception as error:
-        log.exception("handler failed on invocation %s", request.invocation_id)
-        return failed_response(error)
-
-
-async def _call_in_thread(handler: Handler, request: InvocationRequest) -> InvocationResponse:
-    """Run a plain handler in a daemon thread: it never waits for a pool, nor does it hold up the end of the program."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[InvocationResponse] = loop.create_future()
-
-    def settle(response: InvocationResponse) -> None:
-        if not done.done():
-            done.set_result(response)
-
-    def work() -> None:
-        try:
-            response = to_response(handler(request))
-        except Exception as error:
-            log.exception("handler failed on invocation %s", request.invocation_id)
-            response = failed_response(error)
-        with contextlib.suppress(RuntimeError):  # the loop ended first
-            loop.call_soon_threadsafe(settle, response)
-
-    threading.Thread(target=work, name=f"handler-{request.invocation_id}", daemon=True).start()
-    return await done

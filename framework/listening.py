@@ -42,7 +42,8 @@ class ListeningSocket:
 def listen_at(path: str) -> ListeningSocket:
     """Listen at `path` with mode 0660; the caller removes the file and closes the socket.
 
-    Parent directories are made with mode 0755. A socket that nobody serves any more is replaced.
+    Parent directories are made with mode 0755. A socket that nobody serves any more is replaced. Its group is the
+    process's, or that of a setgid directory: so a sidecar of another user in that group can connect (S24).
 
     Raises:
         ContractError: the path is empty or longer than a socket path may be.
@@ -72,11 +73,23 @@ def _check_length(path: str) -> None:
 
 
 def _bind(listener: socket.socket, path: str) -> None:
+    directory = Path(path).parent
     with _umask(_DIRECTORY_UMASK):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+    _check_directory(directory)
     _remove_stale(path)
     with _umask(_SOCKET_UMASK):
         listener.bind(path)
+
+
+def _check_directory(directory: Path) -> None:
+    """Refuse a link that another user put in the directory's place: it says where our socket would really be.
+
+    Links of root and of our own stay possible, as for the kernel's `protected_symlinks`.
+    """
+    found = directory.lstat()
+    if stat.S_ISLNK(found.st_mode) and found.st_uid not in {0, os.geteuid()}:
+        raise SocketError(f"{directory} is a link of user {found.st_uid}; use the directory itself or another path")
 
 
 def _remove_stale(path: str) -> None:

@@ -1,30 +1,24 @@
 """Health and invoke over a real socket: every row of contract section 8."""
 
 import asyncio
+import contextlib
+import inspect
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 
-from framework.app import create_app, decode_request
+from framework.app import Options, create_app, decode_request
 from framework.contract import ContractError, InvocationRequest, InvocationResponse
 from framework.handlers import HANDLER_FAILED, Handler, encoded_body
-from framework.server import serving
+from framework.server import Framework
 
-Serve = Callable[..., AbstractAsyncContextManager[None]]
+Serve = Callable[..., AbstractAsyncContextManager["asyncio.Task[None]"]]
 CALL = {"invocationID": "inv-1"}
-
-
-@pytest.fixture
-def serve(socket_path: str) -> Serve:
-    def start(handler: Handler, grace_s: float = 5, **options: Any) -> AbstractAsyncContextManager[None]:
-        return serving(create_app(handler, **options), socket_path, grace_s=grace_s)
-
-    return start
 
 
 async def name_it(request: InvocationRequest) -> object:
@@ -57,16 +51,6 @@ async def test_only_the_two_routes_answer(
             assert response.content_type == "text/plain"
 
 
-async def test_health_follows_the_readiness_hook(serve: Serve, client: aiohttp.ClientSession) -> None:
-    loaded = False
-    async with serve(name_it, is_ready=lambda: loaded):
-        async with client.get("/healthz") as response:
-            assert (response.status, await response.read()) == (503, b'{"ok":false}')
-        loaded = True
-        async with client.get("/healthz") as response:
-            assert response.status == 200
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -80,6 +64,7 @@ async def test_health_follows_the_readiness_hook(serve: Serve, client: aiohttp.C
         b'{"invocationID":7}',
         b'{"invocationID":"a","timeoutSeconds":"soon"}',
         b'{"invocationID":"a","headers":[]}',
+        b'{"invocationID":"a","payload":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
 async def test_what_is_no_invocation_is_refused(serve: Serve, client: aiohttp.ClientSession, body: bytes) -> None:
@@ -107,14 +92,6 @@ def test_only_the_invocation_id_is_required_and_the_rest_ignored(body: bytes) ->
     assert decode_request(body).invocation_id == "a"
 
 
-async def test_a_body_above_the_limit_is_refused(serve: Serve, client: aiohttp.ClientSession) -> None:
-    async with serve(name_it, max_body_bytes=1000):
-        async with client.post("/invoke", data=msgspec.json.encode(CALL | {"payload": "x" * 1000})) as response:
-            assert response.status == 413
-        async with client.post("/invoke", data=msgspec.json.encode(CALL | {"payload": "x" * 900})) as response:
-            assert response.status == 200
-
-
 def _plain(_request: InvocationRequest) -> object:
     return threading.current_thread() is threading.main_thread()
 
@@ -130,6 +107,10 @@ def _raises(_request: InvocationRequest) -> object:
 
 async def _raises_async(_request: InvocationRequest) -> object:
     raise LookupError
+
+
+async def _exits(_request: InvocationRequest) -> object:
+    raise SystemExit("out of order")
 
 
 async def _cannot_be_encoded(_request: InvocationRequest) -> object:
@@ -161,6 +142,8 @@ FAILED = {"statusCode": 500, "contentType": "application/json", "body": {"error"
         (_full, {"statusCode": 201, "contentType": "text/x", "headers": {"k": "v"}, "body": "b", "error": "partly"}),
         (_raises, FAILED | {"error": "plain went wrong"}),
         (_raises_async, FAILED | {"error": "LookupError"}),
+        (_exits, FAILED | {"error": "out of order"}),
+        (lambda _request: sys.exit("out of order"), FAILED | {"error": "out of order"}),
     ],
 )
 async def test_what_a_handler_does_becomes_the_envelope(
@@ -250,6 +233,29 @@ async def test_a_stop_waits_for_running_calls_within_its_grace(
     assert (call.result(), ended) == ((200, ["finished"]) if finishes else (0, ["cancelled"]))
 
 
+async def test_a_stop_does_not_wait_for_a_call_that_ignores_its_cancellation(
+    serve: Serve, client: aiohttp.ClientSession
+) -> None:
+    running, release, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work(_request: InvocationRequest) -> object:
+        running.set()
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        ended.set()
+        return None
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        async with serve(work, grace_s=0):
+            call = tasks.create_task(_status(client))
+            await running.wait()
+        assert not ended.is_set()
+        release.set()
+        await ended.wait()
+    assert call.result() == 0
+
+
 async def _status(client: aiohttp.ClientSession) -> int:
     try:
         async with client.post("/invoke", data=msgspec.json.encode(CALL)) as response:
@@ -270,3 +276,26 @@ async def test_paths_are_cleaned_and_taken_literally(serve: Serve, client: aioht
             assert response.status == 200
         async with client.get("/healthz") as response:
             assert response.status == 200
+
+
+def test_every_option_can_be_handed_on() -> None:
+    keywords = {
+        name
+        for name, parameter in inspect.signature(create_app).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert keywords - {"invoke_path", "health_path"} == set(Options.__annotations__)
+
+
+def test_a_decorated_worker_has_one_handler() -> None:
+    worker = Framework()
+    with pytest.raises(ValueError, match="mark a function or a class"):
+        worker.run({})
+    assert worker.handler(name_it) is name_it
+    with pytest.raises(ValueError, match="one handler"):
+        worker.handler(_plain)
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="max_concurency"):
+        create_app(name_it, max_concurency=1)  # type: ignore[call-arg]

@@ -123,3 +123,46 @@ def test_a_successors_socket_is_not_removed(short_dir: Path) -> None:
         first.remove_file()
         first.socket.close()
         assert path.is_socket()
+
+
+def test_the_group_of_a_setgid_directory_reaches_the_socket(short_dir: Path) -> None:
+    """S24: a sidecar of another user, with the directory's group, may connect."""
+    group = _another_group()
+    shared = short_dir / "shared"
+    shared.mkdir()
+    os.chown(shared, -1, group)
+    shared.chmod(0o2775)
+    with listening(shared / "made" / "f.sock") as listener:
+        found = Path(listener.path).stat()
+        assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, 0o660)
+        assert mode_of(shared) == 0o2775
+
+
+def _another_group() -> int:
+    others = {54321} if os.geteuid() == 0 else set(os.getgroups()) - {os.getegid()}
+    if not others:
+        pytest.skip("this user has one group only")
+    return others.pop()
+
+
+@pytest.mark.parametrize(("owner", "allowed"), [("us", True), ("root", True), ("another user", False)])
+def test_a_directory_may_be_a_link_of_ours_or_roots_only(
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch, owner: str, allowed: bool
+) -> None:
+    real, link = short_dir / "real", short_dir / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    made_by = link.lstat().st_uid
+    if owner == "root" and made_by != 0:
+        pytest.skip("only root can make a link of root's")
+    if owner == "another user" and made_by == 0:
+        os.lchown(link, 54321, -1)
+    elif owner != "us":
+        monkeypatch.setattr(os, "geteuid", lambda: made_by + 1)
+    if allowed:
+        with listening(link / "f.sock"):
+            assert (real / "f.sock").is_socket()
+    else:
+        with pytest.raises(SocketError, match="is a link of user"):
+            listen_at(str(link / "f.sock"))
+        assert list(real.iterdir()) == []
