@@ -17,7 +17,7 @@ from framework.contract import (
     clean_socket_path,
 )
 from sidecar.subjects import SubjectError, normalise_request_id
-from simulator.kube.kinds import Object
+from simulator.kube.kinds import GPUUNIT, Object
 
 ACTIVE_NAMESPACE = "runtime-instance"
 STOCK_NAMESPACE = "runtime-stock"
@@ -177,6 +177,18 @@ def network_policy_name(unit_name: str) -> str:
 def deployment_name(unit_name: str) -> str:
     """Name of a unit's Deployment: that of the unit."""
     return unit_name
+
+
+def owner_reference(unit: Object) -> Object:
+    """What makes the unit the controller of an object: it goes when the unit goes."""
+    return {
+        "apiVersion": GPUUNIT.api_version,
+        "kind": GPUUNIT.kind,
+        "name": unit["metadata"]["name"],
+        "uid": unit["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def object_labels(unit_name: str) -> dict[str, str]:

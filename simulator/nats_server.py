@@ -17,7 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from simulator.errors import EnvironmentMissing, PlatformError
+from simulator.identities.authority import Authority
+from simulator.identities.private_file import write_private
 from simulator.ports import ensure_free
 from simulator.processes.completion import complete
 from simulator.processes.process import Process
@@ -46,19 +50,39 @@ class ServerBinary:
     version: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """PEM files of a server that takes TLS connections only; with `client_ca`, only from clients that it signed."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
 class NatsServer:
     """A running nats-server with JetStream; an async context manager.
 
-    `directory` (made if missing) gets its store and its log. `port` 0 takes a free one.
+    `directory` (made if missing) gets its store and its log. `port` 0 takes a free one. With an `authority` only users
+    that it made may connect; without one, everybody may do everything.
     """
 
     process: Process
     """The server; its `wait` ends when the server does."""
 
-    def __init__(self, processes: Processes, directory: Path, port: int = 0) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        directory: Path,
+        port: int = 0,
+        *,
+        authority: Authority | None = None,
+        tls: ServerTls | None = None,
+    ) -> None:
         self._processes = processes
         self._directory = directory
         self._port = port
+        self._authority = authority
+        self._tls = tls
         self.url = ""
         self.log = directory / "nats-server.log"
 
@@ -81,7 +105,7 @@ class NatsServer:
         except BaseException:
             await self.process.kill()
             raise
-        self.url = f"nats://{_HOST}:{self._port}"
+        self.url = f"{'tls' if self._tls else 'nats'}://{_HOST}:{self._port}"
         return self
 
     async def __aexit__(
@@ -95,11 +119,26 @@ class NatsServer:
             directory.mkdir(parents=True, exist_ok=True)
         for stale in ports.glob("*.ports"):
             stale.unlink()
+        write_private(self._config, msgspec.json.encode(self._settings()))
         return ports
+
+    @property
+    def _config(self) -> Path:
+        return self._directory / "nats-server.conf"
+
+    def _settings(self) -> dict[str, object]:
+        """What goes into the configuration file, whose syntax includes JSON."""
+        settings: dict[str, object] = self._authority.server_settings() if self._authority else {}
+        if self._tls:
+            files = {"cert_file": self._tls.certificate, "key_file": self._tls.key, "ca_file": self._tls.client_ca}
+            verified = {"verify": True} if self._tls.client_ca else {}
+            settings["tls"] = {**{name: str(path) for name, path in files.items() if path}, **verified}
+        return settings
 
     def _command(self, binary: ServerBinary) -> list[str]:
         return [
             str(binary.path),
+            *("--config", str(self._config)),
             "-js",
             *("--store_dir", str(self._directory / "jetstream")),
             *("--addr", _HOST),

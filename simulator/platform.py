@@ -21,6 +21,9 @@ from simulator.activator.activator import Activator, ActivatorSettings
 from simulator.api.app import ApiServer
 from simulator.errors import PlatformError, SimulatorError
 from simulator.gpuunit import ACTIVE_NAMESPACE
+from simulator.identities.authority import Authority
+from simulator.identities.issuer import DEFAULT_CONCURRENCY, Issuer
+from simulator.identities.roles import Roles
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import GPUUNIT
@@ -34,13 +37,17 @@ from simulator.reconciler.controller import Reconciler
 from simulator.reconciler.settings import ReconcilerSettings
 
 DIRECTORY_PREFIX: Final = "unitsim-"
+CONNECTED_ROLES: Final = ("owner", "activator", "api", "admin")
+"""Each has a connection of its own to the queue; the admin's is for scenarios."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformOptions:
     """What can be chosen. Port 0 means any free port; the commands replace the built-in programs of every worker.
 
-    `keep` leaves the platform's directory (logs, the stream's files, kubeconfig) behind.
+    `max_concurrency` is how many calls a worker runs at once, 1 unless it is set. `keep` leaves the platform's
+    directory (logs, the stream's files, kubeconfig) behind. `open` runs the queue without authentication, for sidecars
+    that cannot present credentials; they then create their consumers themselves.
     """
 
     api_port: int = 0
@@ -51,12 +58,18 @@ class PlatformOptions:
     images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stream: StreamSettings = field(default_factory=StreamSettings)
     activator: ActivatorSettings = field(default_factory=ActivatorSettings)
+    max_concurrency: int | None = None
     keep: bool = False
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A running platform: its addresses, and the parts that scenarios look into."""
+    """A running platform: its addresses, and the parts that scenarios look into.
+
+    `queue` may do everything. So may whoever presents `admin_credentials`; those of `reader_credentials` look on. Both
+    are files for NATS clients, and None when the platform is open.
+    """
 
     directory: Path
     nats_url: str
@@ -67,6 +80,8 @@ class Platform:
     queue: Queue
     units: Informer
     kubelet: Kubelet
+    admin_credentials: Path | None
+    reader_credentials: Path | None
 
 
 @contextlib.asynccontextmanager
@@ -80,46 +95,76 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
     options = options or PlatformOptions()
     with _directory(options.keep) as directory, _one_error():
         async with contextlib.AsyncExitStack() as stack:
-            processes = await stack.enter_async_context(Processes())
-            if not options.keep:
-                processes.remove_at_end(directory)
-            group = await stack.enter_async_context(asyncio.TaskGroup())
-            nats = NatsServer(processes, directory / "nats", port=options.nats_port)
-            nats_up = group.create_task(stack.enter_async_context(nats))
-            kube = await stack.enter_async_context(KubeServer(ResourceStore(), port=options.kube_port))
-            kubeconfig = directory / "kubeconfig"
-            kube.write_kubeconfig(kubeconfig)
-            # The client imports for 0.1 s when it is made: in a thread, the server starts meanwhile.
-            client = await asyncio.to_thread(Cluster, kubeconfig, field_manager="unitsim")
-            cluster = await stack.enter_async_context(client)
-            await nats_up
-            tasks = _Tasks(stack, group)
-            tasks.start(_guard(nats))
-            queue = await stack.enter_async_context(
-                Queue.connect(nats.url, client_name="unitsim", stream=options.stream)
-            )
-            await queue.ensure_stream()
-            units = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE)
-            kubelet = Kubelet(cluster, processes, directory, _images(options), keep_logs=options.keep)
-            for part in (
-                units.run(),
-                kubelet.run(),
-                Reconciler(cluster, _reconciler_settings(options, nats.url)).run(),
-                Activator(cluster, units, queue, options.activator).run(),
-            ):
-                tasks.start(part)
-            api = await stack.enter_async_context(ApiServer(cluster, queue, port=options.api_port))
+            base = await _start_base(stack, options, directory)
+            roles = Roles(base.authority, options.stream, options.activator.consumer_name)
+            queues = {
+                role: await stack.enter_async_context(roles.connect(role, base.nats.url)) for role in CONNECTED_ROLES
+            }
+            await queues["owner"].ensure_stream()
+            # The activator's identity may only bind to its consumer, as those of the workers.
+            await (await queues["owner"].consumer(options.activator.consumer(options.stream.subjects))).close()
+            units = Informer(base.cluster, GPUUNIT, ACTIVE_NAMESPACE)
+            kubelet = Kubelet(base.cluster, base.processes, directory, _images(options), keep_logs=options.keep)
+            for part in (units.run(), kubelet.run(), *_controllers(base, queues, units, options)):
+                base.tasks.start(part)
+            api = await stack.enter_async_context(ApiServer(base.cluster, queues["api"], port=options.api_port))
             yield Platform(
                 directory=directory,
-                nats_url=nats.url,
-                kube_url=kube.url,
-                kubeconfig=kubeconfig,
+                nats_url=base.nats.url,
+                kube_url=base.kube.url,
+                kubeconfig=base.kubeconfig,
                 api_url=api.url,
-                cluster=cluster,
-                queue=queue,
+                cluster=base.cluster,
+                queue=queues["admin"],
                 units=units,
                 kubelet=kubelet,
+                admin_credentials=roles.write_credentials("admin", directory),
+                reader_credentials=roles.write_credentials("reader", directory),
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What all parts stand on: the two servers, a client, and the owner of tasks and processes."""
+
+    processes: Processes
+    tasks: "_Tasks"
+    authority: Authority | None
+    nats: NatsServer
+    kube: KubeServer
+    kubeconfig: Path
+    cluster: Cluster
+
+
+async def _start_base(stack: contextlib.AsyncExitStack, options: PlatformOptions, directory: Path) -> _Base:
+    processes = await stack.enter_async_context(Processes())
+    if not options.keep:
+        processes.remove_at_end(directory)
+    group = await stack.enter_async_context(asyncio.TaskGroup())
+    authority = None if options.open else Authority(directory / "nats" / "accounts", options.stream)
+    nats = NatsServer(processes, directory / "nats", port=options.nats_port, authority=authority)
+    nats_up = group.create_task(stack.enter_async_context(nats))
+    kube = await stack.enter_async_context(KubeServer(ResourceStore(), port=options.kube_port))
+    kubeconfig = directory / "kubeconfig"
+    kube.write_kubeconfig(kubeconfig)
+    # The client imports for 0.1 s when it is made: in a thread, the server starts meanwhile.
+    client = await asyncio.to_thread(Cluster, kubeconfig, field_manager="unitsim")
+    cluster = await stack.enter_async_context(client)
+    await nats_up
+    tasks = _Tasks(stack, group)
+    tasks.start(_guard(nats))
+    return _Base(processes, tasks, authority, nats, kube, kubeconfig, cluster)
+
+
+def _controllers(
+    base: _Base, queues: Mapping[str, Queue], units: Informer, options: PlatformOptions
+) -> Iterator[Coroutine[Any, Any, None]]:
+    settings = _reconciler_settings(options, base.nats.url)
+    yield Reconciler(base.cluster, settings).run()
+    yield Activator(base.cluster, units, queues["activator"], options.activator).run()
+    if base.authority:
+        concurrency = options.max_concurrency or DEFAULT_CONCURRENCY
+        yield Issuer(base.cluster, units, queues["owner"], base.authority, concurrency).run()
 
 
 class _Tasks:
@@ -183,4 +228,6 @@ def _reconciler_settings(options: PlatformOptions, nats_url: str) -> ReconcilerS
         nats_url=nats_url,
         subject_prefix=options.stream.subjects.prefix,
         stream_name=options.stream.name,
+        worker_credentials=not options.open,
+        max_concurrency=options.max_concurrency,
     )

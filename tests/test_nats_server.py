@@ -2,17 +2,23 @@
 
 import asyncio
 import os
+import re
 import socket
+import ssl
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
+import trustme
 
+from sidecar.queue import Access, Queue, StreamSettings
 from simulator import nats_server
 from simulator.errors import EnvironmentMissing, PlatformError, PortTakenError
-from simulator.nats_server import NatsServer, find_server, parse_version
+from simulator.identities import permissions
+from simulator.identities.authority import Authority
+from simulator.nats_server import NatsServer, ServerTls, find_server, parse_version
 from simulator.processes.spawn import Processes
 
 
@@ -59,6 +65,55 @@ async def test_server_speaks_and_ends(processes: Processes, tmp_path: Path) -> N
         assert psutil.Process(server.process.pid).environ() == {"GOMAXPROCS": "1"}
     assert server.process.exit_code is not None
     assert "JetStream" in server.log.read_text()
+
+
+@pytest.mark.e2e
+async def test_what_the_server_is_told_is_not_for_others(processes: Processes, tmp_path: Path) -> None:
+    directory = tmp_path / "nats"
+    authority = Authority(directory / "accounts", StreamSettings())
+    async with NatsServer(processes, directory, authority=authority) as server:
+        config = directory / "nats-server.conf"
+        assert stat.S_IMODE(config.stat().st_mode) == 0o600
+        assert stat.S_IMODE((directory / "accounts").stat().st_mode) == 0o700
+        written = [path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()]
+        command = psutil.Process(server.process.pid).cmdline()
+    # An nkey seed is 58 characters and begins with the letters for "seed of an operator, account or user".
+    assert [text for text in (*written, *command) if re.search(r"\bS[OAU][A-Z2-7]{56}\b", text)] == []
+
+
+def refusal_in_tls(url: str, context: ssl.SSLContext) -> str:
+    """Shake hands as a client does who heard the server's INFO, and read: with TLS 1.3 a refusal comes only then."""
+    host, port = url.removeprefix("tls://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as plain:
+        assert plain.recv(4096).startswith(b"INFO {")
+        try:
+            with context.wrap_socket(plain, server_hostname=host) as encrypted:
+                return encrypted.recv(4096).decode()
+        except ssl.SSLError as error:
+            return str(error).lower()
+
+
+@pytest.mark.e2e
+async def test_a_server_with_tls_takes_clients_with_a_certificate_only(processes: Processes, tmp_path: Path) -> None:
+    """S22: TLS both ways, and an identity inside it."""
+    ca = trustme.CA()
+    certificate, key, trusted = tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem"
+    issued = ca.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    ca.cert_pem.write_to_path(trusted)
+    stranger, known = ssl.create_default_context(), ssl.create_default_context()
+    for context in (stranger, known):
+        ca.configure_trust(context)
+    ca.issue_cert("client").configure_cert(known)
+    authority = Authority(tmp_path / "accounts", StreamSettings())
+    credentials = authority.access("admin", permissions.admin()).credentials
+    tls = ServerTls(certificate, key, client_ca=trusted)
+    async with NatsServer(processes, tmp_path / "nats", authority=authority, tls=tls) as server:
+        assert server.url.startswith("tls://127.0.0.1:")
+        async with Queue.connect(server.url, client_name="test", access=Access(credentials, known)) as queue:
+            await queue.ensure_stream()
+        assert "certificate required" in await asyncio.to_thread(refusal_in_tls, server.url, stranger)
 
 
 @pytest.mark.e2e

@@ -18,6 +18,9 @@ _flag = partial(Parameter, negative=(), show_default=False)
 Verbose = Annotated[bool, _flag(name=["--verbose", "-v"], help="Show what the parts log.")]
 Json = Annotated[bool, _flag(name="--json", help="Write JSON for machines on stdout.")]
 Keep = Annotated[bool, _flag(help="Leave logs and queue files behind, and say where.")]
+Open = Annotated[
+    bool, _flag(name="--open", help="No authentication at the queue, for sidecars that cannot present credentials.")
+]
 Command = Annotated[str | None, Parameter(help="A program and its arguments, in any language, as one text.")]
 Pairs = Annotated[list[str], _flag(help="NAME=VALUE; may be repeated.")]
 
@@ -39,6 +42,8 @@ def up(
     sidecar_command: Command = None,
     framework_command: Command = None,
     image: Annotated[list[str], _flag(help="IMAGE=COMMAND: what an image runs; repeatable.")] = [],  # noqa: B006
+    max_concurrency: Annotated[int, Parameter(help="Calls that each worker runs at once.")] = 1,
+    open_: Open = False,
     keep: Keep = False,
     json: Json = False,
     verbose: Verbose = False,
@@ -56,6 +61,7 @@ def up(
     nats_port
         Port of the queue server.
     """
+    from sidecar.concurrency import MAX_CONCURRENCY
     from simulator.cli.up import run_up
     from simulator.platform import PlatformOptions
     from simulator.ports import ensure_free
@@ -64,6 +70,8 @@ def up(
     for port, flag in ((api_port, "--api-port"), (kube_port, "--kube-port"), (nats_port, "--nats-port")):
         _check_port(port, flag)
         ensure_free(port, f"choose another with {flag} (0: any free one)")
+    if not 1 <= max_concurrency <= MAX_CONCURRENCY:
+        raise UsageError(f"--max-concurrency {max_concurrency} must be between 1 and {MAX_CONCURRENCY}")
     options = PlatformOptions(
         api_port=api_port,
         kube_port=kube_port,
@@ -71,7 +79,9 @@ def up(
         sidecar_command=_command(sidecar_command, "--sidecar-command"),
         framework_command=_command(framework_command, "--framework-command"),
         images={name: _command(text, "--image") or () for name, text in _pairs(image, "--image").items()},
+        max_concurrency=max_concurrency,
         keep=keep,
+        open=open_,
     )
     try:
         run_async(run_up(options, pool, Output(json)))

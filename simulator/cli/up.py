@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from sidecar.subjects import SubjectError, normalise_request_id
 from simulator.api_client import ApiClient
@@ -39,9 +40,17 @@ def _pool(text: str) -> str:
         raise UsageError(f"--pool: {error}") from error
 
 
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
+
+
 def _announce(platform: Platform, pools: Sequence[str], seconds: float, output: Output) -> None:
     output.say(f"gpuunit-sim is up ({seconds:.1f} s)", style="bold")
     output.say(f"  NATS            {platform.nats_url}")
+    if platform.admin_credentials:
+        output.say(
+            f"                  nats --server {platform.nats_url} --creds {platform.admin_credentials} stream ls"
+        )
     output.say(f"  runtime API     {platform.api_url}")
     output.say(f"  Kubernetes API  {platform.kube_url}    export KUBECONFIG={platform.kubeconfig}")
     output.say(f"  files           {platform.directory}")
@@ -51,6 +60,8 @@ def _announce(platform: Platform, pools: Sequence[str], seconds: float, output: 
     output.result(
         {
             "nats": platform.nats_url,
+            "natsCredentials": _text(platform.admin_credentials),
+            "natsReaderCredentials": _text(platform.reader_credentials),
             "api": platform.api_url,
             "kubernetes": platform.kube_url,
             "kubeconfig": str(platform.kubeconfig),

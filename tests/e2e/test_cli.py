@@ -1,5 +1,6 @@
 """The program `unitsim` as a user runs it: its own process, its output, its exit code, and what it leaves behind."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,13 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nats
 import psutil
 import pytest
+
+from sidecar.concurrency import max_ack_pending
+from sidecar.subjects import sidecar_consumer
 
 pytestmark = pytest.mark.e2e
 
 UNITSIM = (sys.executable, "-m", "simulator.cli")
 EXIT_TIMEOUT_S = 40
+CONSUMER = sidecar_consumer("sd-webui-template")
 
 SEED_UNIT = {
     "operationID": "unit-sd-webui-001",
@@ -179,6 +185,27 @@ def test_another_framework_in_any_language(tmp_path: Path) -> None:
         call = {"serverlessRequestID": "any", "mode": "sync"}
         status, answer = post(addresses["api"] + "/api/v1/serverless/invocations", call)
         assert (status, answer["data"]["body"]) == (200, {"upside": "down"})
+
+
+def test_an_open_platform_asks_nobody_who_he_is() -> None:
+    """S23: only on demand; and the worker's consumer fits the calls that it may run."""
+    with running_platform("--open", "--max-concurrency", "2", "--pool", "sd-webui") as (_, addresses):
+        assert (addresses["natsCredentials"], addresses["natsReaderCredentials"]) == (None, None)
+
+        async def limit() -> int | None:
+            async with await nats.connect(addresses["nats"]) as client:
+                info = await client.jetstream().consumer_info("RUNTIME_SERVERLESS", CONSUMER)
+                return info.config.max_ack_pending
+
+        assert asyncio.run(limit()) == max_ack_pending(2)
+
+
+@pytest.mark.parametrize("concurrency", ["0", "1025", "two"])
+def test_a_concurrency_that_no_worker_has_is_exit_code_2(concurrency: str) -> None:
+    ended = unitsim("up", "--api-port", "0", "--max-concurrency", concurrency)
+    assert ended.returncode == 2
+    assert "max-concurrency" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_up_says_why_a_unit_can_never_run() -> None:

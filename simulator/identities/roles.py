@@ -1,0 +1,42 @@
+"""The platform's own parts at the queue: each connects with an identity of its own, or without any when it is open."""
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from sidecar.queue import Access, Queue
+from sidecar.stream import StreamSettings
+from simulator.identities import permissions
+from simulator.identities.authority import Authority
+from simulator.identities.private_file import write_private
+
+
+class Roles:
+    """The roles `owner`, `activator`, `api`, `admin` and `reader`; `authority` None means that nobody is asked."""
+
+    def __init__(self, authority: Authority | None, stream: StreamSettings, activator_consumer: str) -> None:
+        self._authority = authority
+        self._stream = stream
+        self._grants = {
+            "owner": permissions.owner(stream),
+            "activator": permissions.activator(stream, activator_consumer),
+            "api": permissions.api(stream),
+            "admin": permissions.admin(),
+            "reader": permissions.reader(stream),
+        }
+
+    def connect(self, role: str, url: str) -> AbstractAsyncContextManager[Queue]:
+        """Connect as a new identity of the role, which is in memory only."""
+        return Queue.connect(url, client_name=f"unitsim-{role}", stream=self._stream, access=self.access(role))
+
+    def access(self, role: str) -> Access:
+        """Make a new identity of the role."""
+        return self._authority.access(role, self._grants[role]) if self._authority else Access()
+
+    def write_credentials(self, role: str, directory: Path) -> Path | None:
+        """Make a new identity of the role and write it to a file that only its owner may read; None when open."""
+        credentials = self.access(role).credentials
+        if credentials is None:
+            return None
+        path = directory / f"{role}.creds"
+        write_private(path, credentials.text.encode())
+        return path
