@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx2
 from lightkube import ALL_NS, ApiError, AsyncClient, KubeConfig, SingleConfig
@@ -70,7 +71,7 @@ class Cluster:
         self._client: Any = AsyncClient(
             config, timeout=httpx2.Timeout(REQUEST_TIMEOUT_S), field_manager=field_manager, trust_env=False
         )
-        self._url: str = self._client.config.cluster.server
+        self._url = _address(self._client.config.cluster.server)
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,7 +83,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Address of the API server."""
+        """Address of the API server, fit to be shown: without a path, which may hold a secret."""
         return self._url
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
@@ -175,7 +176,8 @@ class Cluster:
         except ApiError as error:
             raise _kube_error(error.status.code or 0, error.status.reason or "", error.status.message or "") from error
         except httpx2.HTTPStatusError as error:
-            raise _kube_error(error.response.status_code, "", f"{self._url}: {error}") from error
+            code = error.response.status_code
+            raise _kube_error(code, "", f"{self._url} answered with HTTP status {code}") from error
         except httpx2.HTTPError as error:
             raise KubeError(
                 f"no answer from the Kubernetes API at {self._url}: {str(error) or type(error).__name__}; "
@@ -195,6 +197,11 @@ def _read_kubeconfig(path: Path) -> SingleConfig:
     raise EnvironmentMissing(
         f"cannot use the kubeconfig {path}: {problem}; name one whose current context is the cluster"
     )
+
+
+def _address(server: str) -> str:
+    parts = urlsplit(server)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _kube_error(code: int, reason: str, message: str) -> KubeError:

@@ -80,8 +80,8 @@ class Informer:
         """All objects as last seen."""
         return list(self._objects.values())
 
-    async def wait_for(self, find: Callable[["Informer"], T | None], timeout_s: float) -> T:
-        """Return what `find` finds, asking it now and after each change. Raises TimeoutError."""
+    async def wait_for(self, find: Callable[["Informer"], T | None], timeout_s: float | None) -> T:
+        """Return what `find` finds, asking it now and after each change; None waits for ever. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while (found := find(self)) is None:
                 await self._changed.wait()

@@ -52,6 +52,7 @@ NETWORK_POLICY = Kind(
 )
 POD = Kind("", "v1", "Pod", "pods", short_names=("po",), graceful=True, returns_deleted=True)
 EVENT = Kind("", "v1", "Event", "events", short_names=("ev",), has_status=False, has_generation=False)
+SECRET = Kind("", "v1", "Secret", "secrets", has_status=False, has_generation=False)
 NAMESPACE = Kind(
     "",
     "v1",
@@ -63,4 +64,4 @@ NAMESPACE = Kind(
     returns_deleted=True,
 )
 
-ALL_KINDS = (GPUUNIT, DEPLOYMENT, SERVICE, NETWORK_POLICY, POD, EVENT, NAMESPACE)
+ALL_KINDS = (GPUUNIT, DEPLOYMENT, SERVICE, NETWORK_POLICY, POD, SECRET, EVENT, NAMESPACE)

@@ -42,9 +42,9 @@ class KubeRoutes:
             return json_response(failure.body, failure.code)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if request.path in HEALTH_PATHS:
+        if _path_of(request) in HEALTH_PATHS:
             return web.Response(text="ok")
-        path = parse_path(request.path, self._resources())
+        path = parse_path(_path_of(request), self._resources())
         if path is None:
             return self._outside_resources(request)
         check_accepts_json(request.headers.get("Accept", ""))
@@ -60,13 +60,13 @@ class KubeRoutes:
         return {(kind.group, kind.version, kind.plural): kind for kind in self._store.kinds}
 
     def _outside_resources(self, request: web.Request) -> web.Response:
-        found = document(request.path, self._store.kinds)
+        found = document(_path_of(request), self._store.kinds)
         if found is not None:
             if request.method not in ("GET", "HEAD"):
                 raise method_not_allowed(None, request.method)
             return json_response(found)
         built_in = {kind.group for kind in self._store.kinds if kind.group and not kind.custom}
-        match request.path.strip("/").split("/"):
+        match _path_of(request).strip("/").split("/"):
             case ["api", *_]:
                 raise no_such_resource()
             case ["apis", group, *_] if group in built_in:
@@ -151,6 +151,11 @@ class KubeRoutes:
 def json_response(body: Any, status: int = 200) -> web.Response:
     """An answer in JSON."""
     return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+def _path_of(request: web.Request) -> str:
+    """The path within the API, below what leads to it on this server."""
+    return f"/{request.match_info['path']}"
 
 
 def _untyped(obj: Object) -> Object:

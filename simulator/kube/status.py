@@ -120,6 +120,11 @@ def bad_request(message: str) -> ApiFailure:
     return ApiFailure(400, message, "BadRequest")
 
 
+def unauthorized() -> ApiFailure:
+    """The client did not say, or prove, who it is (401)."""
+    return ApiFailure(401, "Unauthorized", "Unauthorized")
+
+
 def invalid(kind: Kind, name: str, causes: Sequence[Cause], *, kind_name: str | None = None) -> ApiFailure:
     """The object breaks rules (422); `kind_name` is the kind as the object itself has it."""
     named = kind_name or kind.kind

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from simulator.kube.kinds import NAMESPACE, Kind, Object
+from simulator.kube.kinds import NAMESPACE, SECRET, Kind, Object
+from simulator.kube.secret_rules import normalised_secret, secret_causes
 from simulator.kube.selectors import NAME_PATTERN, NAME_PROBLEM, label_name_is_valid
 from simulator.kube.status import Cause, bad_request, forbidden_value, invalid, invalid_value, required
 
@@ -163,6 +164,8 @@ def without_nulls(value: Any) -> Any:
 
 def _assemble(kind: Kind, obj: Object, metadata: dict[str, Any]) -> Object:
     rest = {name: without_nulls(value) for name, value in obj.items() if name != "metadata" and value is not None}
+    if kind == SECRET:
+        rest = normalised_secret(rest)
     return {**rest, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
 
 
@@ -188,6 +191,8 @@ def _check(kind: Kind, new: Object, old: Object | None = None) -> None:
         for reference in metadata.get("ownerReferences") or []
         if not reference.get("uid")
     ]
+    if kind == SECRET:
+        causes += secret_causes(new, old)
     if old is not None and "deletionTimestamp" in old["metadata"]:
         causes += _finalizer_causes(old["metadata"].get("finalizers") or [], metadata.get("finalizers") or [])
     if causes:

@@ -18,8 +18,8 @@ SOURCE = "kubelet"
 class Node:
     """What all pods of this kubelet share. `time_scale` shortens back-offs and probe periods, but no grace period.
 
-    With `mount_namespaces` a container sees its volumes at their mount paths. `kept_logs` is where the logs of pods go
-    that are gone; None: nowhere.
+    With `mount_namespaces` a container sees its volumes at their mount paths; with `separate_users` it runs under a
+    user of its own. `kept_logs` is where the logs of pods go that are gone; None: nowhere.
     """
 
     processes: Processes
@@ -28,12 +28,13 @@ class Node:
     session: aiohttp.ClientSession
     time_scale: float
     mount_namespaces: bool
+    separate_users: bool
     kept_logs: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PodContext:
-    """One pod on this node: its directory, the directory of each emptyDir, and its port numbers here."""
+    """One pod on this node: its directory, the directory of each volume, and its port numbers here."""
 
     node: Node
     pod: Object

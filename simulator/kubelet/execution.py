@@ -1,4 +1,4 @@
-"""How a container's program is run: command line, environment, working directory and mounts."""
+"""How a container's program is run: command line, environment, working directory, mounts and user."""
 
 import contextlib
 import os
@@ -14,8 +14,10 @@ from simulator.kubelet.context import PodContext
 from simulator.kubelet.environment import Translation, container_environment, expand
 from simulator.kubelet.images import Program
 from simulator.kubelet.probe_rules import Probe, ProbeKind, container_probes
+from simulator.kubelet.security import user_of
 from simulator.kubelet.volumes import bindable, container_mounts
 from simulator.processes.process import Process
+from simulator.processes.users import User
 
 MESSAGE_BYTES: Final = 2048
 MESSAGE_LINES: Final = 80
@@ -31,6 +33,8 @@ class Execution:
     binds: tuple[tuple[Path, Path], ...]
     probes: Mapping[ProbeKind, Probe]
     home: Path
+    needs: tuple[Path, ...]
+    user: User | None
 
     async def start(self, program: Program, log: Path) -> Process:
         """Start a program; `$(NAME)` in its command line is replaced. Raises CannotStartError."""
@@ -40,18 +44,23 @@ class Execution:
             cwd=program.cwd or self.home,
             log=log,
             binds=self.binds,
+            user=self.user,
+            needs=(*self.needs, *program.needs),
         )
 
 
 def prepare(context: PodContext, container: Object) -> Execution:
-    """Work out how a container is run, and make its scratch directory.
+    """Work out how a container is run, and make its scratch directory, which nobody else may enter.
 
     Raises:
         ConfigError: the pod asks for something that is not supported here.
     """
     pod, name = context.pod, container["name"]
     home = context.scratch(name)
-    home.mkdir(parents=True, exist_ok=True)
+    user = user_of(pod, container) if context.node.separate_users else None
+    home.mkdir(mode=0o700, exist_ok=True)
+    if user:
+        os.chown(home, user.uid, user.gid)
     keep_visible = (context.directory, *map(Path, (sys.prefix, sys.base_prefix)), Path.cwd())
 
     def can_bind(path: str) -> bool:
@@ -65,6 +74,8 @@ def prepare(context: PodContext, container: Object) -> Execution:
         mounts.binds,
         container_probes(container, context.ports),
         home,
+        (home, *(directory for _, directory in mounts.moved)),
+        user,
     )
 
 

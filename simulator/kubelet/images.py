@@ -1,8 +1,9 @@
 """Which local program stands for a container image (there is no container runtime here)."""
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulator.kube.kinds import Object
@@ -22,12 +23,14 @@ _SIDECAR_COMMAND = (sys.executable, "-m", "sidecar")
 class Program:
     """A command line to run for a container. `cwd` None means the container's own scratch directory.
 
-    `substituted` says that it is not the user's image that runs, but the echo framework in its place.
+    `substituted` says that it is not the user's image that runs, but the echo framework in its place. `needs` are files
+    of this machine without which the program cannot run.
     """
 
     command: tuple[str, ...]
     cwd: Path | None = None
     substituted: bool = False
+    needs: tuple[Path, ...] = ()
 
 
 class UnknownImageError(LookupError):
@@ -51,10 +54,10 @@ class ImageTable:
     ) -> None:
         self._programs = {SIDECAR_IMAGE: Program(_SIDECAR_COMMAND), ECHO_IMAGE: Program(_ECHO_COMMAND)}
         for image, entry in (images or {}).items():
-            self._programs[image] = entry if isinstance(entry, Program) else Program(tuple(entry))
+            self._programs[image] = entry if isinstance(entry, Program) else _local_program(entry)
         here = Path.cwd()
-        self._sidecar = Program(tuple(sidecar_command), here) if sidecar_command else None
-        self._framework = Program(tuple(framework_command), here) if framework_command else None
+        self._sidecar = _local_program(sidecar_command, here) if sidecar_command else None
+        self._framework = _local_program(framework_command, here) if framework_command else None
 
     def resolve(self, pod: Object, container: Object) -> Program:
         """Return the program to run for a container, its arguments included.
@@ -72,13 +75,21 @@ class ImageTable:
         if command := container.get("command"):
             return Program((*command, *arguments))
         if program := self._programs.get(image):
-            return Program((*program.command, *arguments), program.cwd)
+            return replace(program, command=(*program.command, *arguments))
         if is_framework:
             return Program(_ECHO_COMMAND, substituted=True)
         raise UnknownImageError(
             f'image "{image}" is not in the table of local programs (known: {", ".join(sorted(self._programs))}); '
             f"add it with --image {image}=COMMAND, or give the container a command"
         )
+
+
+def _local_program(command: Sequence[str], cwd: Path | None = None) -> Program:
+    """The program of a command that was given to the platform itself, not by a pod: it gets the files that it names."""
+    named = [part for part in command if Path(part).is_absolute()]
+    if found := shutil.which(command[0]):
+        named.append(found)
+    return Program(tuple(command), cwd, needs=tuple(map(Path, named)))
 
 
 def _has_sidecar(pod: Object) -> bool:

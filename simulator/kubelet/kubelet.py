@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import structlog
 
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer, Key
-from simulator.kube.kinds import DEPLOYMENT, POD, Object
+from simulator.kube.kinds import DEPLOYMENT, POD, SECRET, Object
 from simulator.kubelet.context import Node
 from simulator.kubelet.deployments import DeploymentController
 from simulator.kubelet.events import EventRecorder
@@ -18,11 +19,15 @@ from simulator.kubelet.images import ImageTable
 from simulator.kubelet.pod import PodWorker
 from simulator.kubelet.pods import NODE_NAME
 from simulator.kubelet.socket_dir import SocketDir
-from simulator.processes.spawn import Processes, mount_namespaces_available
+from simulator.processes.availability import mount_namespaces_available, running_as_root, separate_users_problem
+from simulator.processes.completion import complete
+from simulator.processes.spawn import Processes
 
 DEFAULT_TIME_SCALE: Final = 0.05
 """A 10 s back-off takes half a second."""
 SCHEDULER: Final = "default-scheduler"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +45,10 @@ class RunningContainer:
 class Kubelet:
     """Runs the pods of every Deployment of a cluster that has no kubelets of its own.
 
-    `time_scale` shortens back-offs and probe periods, but neither grace periods nor time-outs. `mount_namespaces`
-    None uses them where they are available; see docs/kubelet.md for what happens without. With `keep_logs` the logs
-    of pods that are gone stay, in `<directory>/logs/<pod>/`.
+    `time_scale` shortens back-offs and probe periods, but neither grace periods nor time-outs. Containers have mounts
+    and users of their own where that is possible, unless `mount_namespaces` or `separate_users` is False; see
+    docs/kubelet.md for what happens without. With `keep_logs` the logs of pods that are gone stay, in
+    `<directory>/logs/<pod>/`.
     """
 
     def __init__(
@@ -53,7 +59,8 @@ class Kubelet:
         images: ImageTable,
         *,
         time_scale: float = DEFAULT_TIME_SCALE,
-        mount_namespaces: bool | None = None,
+        mount_namespaces: bool = True,
+        separate_users: bool = True,
         keep_logs: bool = False,
     ) -> None:
         self._cluster = cluster
@@ -62,8 +69,10 @@ class Kubelet:
         self._images = images
         self._time_scale = time_scale
         self._mount_namespaces = mount_namespaces
+        self._separate_users = separate_users
         self._kept_logs = directory / "logs" if keep_logs else None
         self._pods = Informer(cluster, POD)
+        self._secrets = Informer(cluster, SECRET)
         self._workers: dict[Key, PodWorker] = {}
         self._ended: dict[Key, str] = {}  # uids of pods that we removed and the informer may still hold
 
@@ -77,9 +86,8 @@ class Kubelet:
         Raises:
             EnvironmentMissing: the shared mount point cannot be used.
         """
-        if self._mount_namespaces is None:
-            self._mount_namespaces = await asyncio.to_thread(mount_namespaces_available)
-        self._directory.mkdir(parents=True, exist_ok=True)
+        mount_namespaces, separate_users = await complete(asyncio.to_thread(self._ask_machine))
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._processes.remove_at_end(self._directory)
         # Probes open a connection each, as those of a kubelet do: an idle one would hide that nobody accepts any more.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
@@ -95,14 +103,29 @@ class Kubelet:
                 recorder,
                 session,
                 self._time_scale,
-                self._mount_namespaces,
+                mount_namespaces,
+                separate_users,
                 self._kept_logs,
             )
             deployments = Informer(self._cluster, DEPLOYMENT)
             controller = DeploymentController(self._cluster, deployments, self._pods, recorder)
             self._pods.on_change(lambda key: self._pod_changed(key, node, sockets, group))
-            for part in (recorder, self._pods, deployments, controller):
+            for part in (recorder, self._secrets, self._pods, deployments, controller):
                 group.create_task(part.run())
+
+    def _ask_machine(self) -> tuple[bool, bool]:
+        """Whether containers can have mounts, and users, of their own; the users need the mounts."""
+        if self._mount_namespaces and self._separate_users:
+            problem = separate_users_problem()
+            if problem is None:
+                return True, True
+            if running_as_root():
+                _log.warning(
+                    "containers cannot have users of their own and run as root: user code can read what sidecars know; "
+                    "make the interpreter and this project readable for everybody",
+                    reason=problem,
+                )
+        return self._mount_namespaces and mount_namespaces_available(), False
 
     def _pod_changed(self, key: Key, node: Node, sockets: SocketDir, group: asyncio.TaskGroup) -> None:
         pod, worker = self._pods.get(*key), self._workers.get(key)
@@ -115,7 +138,9 @@ class Kubelet:
             typed: Object = {"kind": POD.kind, "apiVersion": POD.api_version, **pod}
             name = "/".join(key)
             node.recorder.emit(typed, "Scheduled", f"Successfully assigned {name} to {NODE_NAME}", source=SCHEDULER)
-            worker = self._workers[key] = PodWorker(node, self._cluster, typed, self._directory / uid, sockets)
+            directory = self._directory / uid
+            worker = PodWorker(node, self._cluster, typed, directory, sockets, self._secrets)
+            self._workers[key] = worker
             worker.update(typed)
 
             def ended(task: asyncio.Task[None]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +10,7 @@ import structlog
 
 from framework.contract import SOCKET_DIR
 from simulator.kube.client import Cluster
+from simulator.kube.informer import Informer
 from simulator.kube.kinds import Object
 from simulator.kubelet.container import Container
 from simulator.kubelet.context import Node, PodContext
@@ -18,18 +19,20 @@ from simulator.kubelet.images import substitution_notice
 from simulator.kubelet.pod_status import PodFacts
 from simulator.kubelet.ports import PortReservations, probed_ports
 from simulator.kubelet.race import first_of
+from simulator.kubelet.secrets import fill_secret_volumes
+from simulator.kubelet.security import volume_group
 from simulator.kubelet.socket_dir import SocketDir
 from simulator.kubelet.states import ContainerKind
 from simulator.kubelet.status_writer import StatusWriter
 from simulator.kubelet.timestamps import now
-from simulator.kubelet.volumes import empty_dirs
+from simulator.kubelet.volume_files import make_empty_dir, make_secret_dir
+from simulator.kubelet.volumes import empty_dirs, secret_volumes
 from simulator.processes.completion import complete
 
 SHUTDOWN_GRACE_S: Final = 5.0
 """What a pod gets when the kubelet itself is stopped, whatever its spec says: nobody wants to wait longer."""
 SIDECAR_GRACE_S: Final = 2.0
 """What a sidecar gets at least, though the main containers used up the grace period (unless that is shorter still)."""
-VOLUME_MODE: Final = 0o770
 
 _log = structlog.get_logger(__name__)
 
@@ -37,13 +40,16 @@ _log = structlog.get_logger(__name__)
 class PodWorker:
     """Runs one pod until it is deleted (`update`) or the task is cancelled; then nothing of it is left here."""
 
-    def __init__(self, node: Node, cluster: Cluster, pod: Object, directory: Path, sockets: SocketDir) -> None:
+    def __init__(
+        self, node: Node, cluster: Cluster, pod: Object, directory: Path, sockets: SocketDir, secrets: Informer
+    ) -> None:
         self.pod = pod
         self.containers: list[Container] = []
         self._node = node
         self._cluster = cluster
         self._directory = directory
         self._sockets = sockets
+        self._secrets = secrets
         self._volumes: dict[str, Path] = {}
         self._writer = StatusWriter(cluster, pod, self._facts)
         self._tasks: dict[Container, asyncio.Task[None]] = {}
@@ -72,9 +78,10 @@ class PodWorker:
         writing = asyncio.create_task(self._writer.run())
         with PortReservations(self._probed_ports()) as ports:
             try:
-                self.containers = self._make_containers(ports.ports)
+                context = self._make_context(ports.ports)
+                self.containers = _make_containers(context, self._writer.changed)
                 self._writer.changed()
-                await first_of(self._deleted.wait(), self._run_containers(), _outcome(writing))
+                await first_of(self._deleted.wait(), self._run_containers(context), _outcome(writing))
             finally:
                 await complete(self._finish(writing), self._hurry)
 
@@ -100,26 +107,24 @@ class PodWorker:
         except ConfigError:  # the container that it is about will show it
             return set()
 
-    def _make_containers(self, ports: dict[int, int]) -> list[Container]:
+    def _make_context(self, ports: dict[int, int]) -> PodContext:
+        self._directory.mkdir(parents=True, mode=0o700)
         for name in ("logs", "scratch", "volumes"):
-            (self._directory / name).mkdir(parents=True)
-        self._volumes = {name: self._make_volume(name) for name in empty_dirs(self.pod)}
-        context = PodContext(self._node, self.pod, self._directory, self._volumes, ports)
-        spec = self.pod["spec"]
-        kinds = [
-            (ContainerKind.SIDECAR if entry.get("restartPolicy") == "Always" else ContainerKind.INIT, entry)
-            for entry in spec.get("initContainers") or ()
-        ]
-        kinds += [(ContainerKind.MAIN, entry) for entry in spec["containers"]]
-        return [Container(context, entry, kind, self._writer.changed) for kind, entry in kinds]
+            (self._directory / name).mkdir()
+        for name in empty_dirs(self.pod):
+            self._volumes[name] = self._make_volume(name)
+        group, separate_users = volume_group(self.pod), self._node.separate_users
+        for volume in secret_volumes(self.pod):
+            self._volumes[volume.name] = self._directory / "volumes" / volume.name
+            make_secret_dir(self._volumes[volume.name], group, separate_users=separate_users)
+        return PodContext(self._node, self.pod, self._directory, self._volumes, ports)
 
     def _make_volume(self, name: str) -> Path:
         if not self._node.mount_namespaces and self._holds_sockets(name):
             directory = self._sockets.make_pod_directory()
         else:
             directory = self._directory / "volumes" / name
-            directory.mkdir()
-        directory.chmod(VOLUME_MODE)
+        make_empty_dir(directory, volume_group(self.pod), separate_users=self._node.separate_users)
         return directory
 
     def _holds_sockets(self, volume: str) -> bool:
@@ -129,8 +134,9 @@ class PodWorker:
         mounts = [mount for container in containers for mount in container.get("volumeMounts") or ()]
         return any(mount["name"] == volume and mount["mountPath"].rstrip("/") == SOCKET_DIR for mount in mounts)
 
-    async def _run_containers(self) -> None:
-        """Start the containers in their order; return only by raising what a container raised."""
+    async def _run_containers(self, context: PodContext) -> None:
+        """Start the containers in their order, when their Secrets are there; end only by raising what one raised."""
+        await fill_secret_volumes(context, self._cluster, self._secrets)
         for container in self.containers:
             task = self._start(container)
             if container.kind is ContainerKind.SIDECAR:
@@ -192,6 +198,16 @@ class PodWorker:
             notice=substitution_notice(substituted.record.image) if substituted else "",
             ending=self._deleted.is_set(),
         )
+
+
+def _make_containers(context: PodContext, on_change: Callable[[], None]) -> list[Container]:
+    spec = context.pod["spec"]
+    kinds = [
+        (ContainerKind.SIDECAR if entry.get("restartPolicy") == "Always" else ContainerKind.INIT, entry)
+        for entry in spec.get("initContainers") or ()
+    ]
+    kinds += [(ContainerKind.MAIN, entry) for entry in spec["containers"]]
+    return [Container(context, entry, kind, on_change) for kind, entry in kinds]
 
 
 async def _outcome(task: asyncio.Task[None]) -> None:

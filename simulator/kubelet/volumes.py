@@ -7,6 +7,8 @@ from pathlib import Path
 from simulator.kube.kinds import Object
 from simulator.kubelet.environment import ConfigError
 
+DEFAULT_SECRET_MODE = 0o644
+
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
@@ -16,9 +18,27 @@ class Mounts:
     moved: tuple[tuple[str, Path], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SecretVolume:
+    """A volume with a file for each key of a Secret; `mode` is that of the files."""
+
+    name: str
+    secret: str
+    mode: int
+
+
 def empty_dirs(pod: Object) -> list[str]:
     """Names of the pod's volumes that are plain directories here, whatever their `medium` and `sizeLimit` are."""
     return [volume["name"] for volume in pod["spec"].get("volumes") or () if "emptyDir" in volume]
+
+
+def secret_volumes(pod: Object) -> list[SecretVolume]:
+    """The pod's volumes that hold whole Secrets; no container can have one that is optional or holds a selection."""
+    return [
+        SecretVolume(volume["name"], source["secretName"], source.get("defaultMode", DEFAULT_SECRET_MODE))
+        for volume in pod["spec"].get("volumes") or ()
+        if (source := volume.get("secret")) and not source.get("optional") and not source.get("items")
+    ]
 
 
 def container_mounts(
@@ -27,7 +47,7 @@ def container_mounts(
     """Return where the container's volumes are; a mount that cannot be bound to its path is moved.
 
     Raises:
-        ConfigError: a volume is no emptyDir, or only a part of it is to be mounted.
+        ConfigError: a volume is of a kind that is not supported, or only a part of it is to be mounted.
     """
     kinds = {volume["name"]: set(volume) - {"name"} for volume in pod["spec"].get("volumes") or ()}
     pairs: list[tuple[str, Path]] = []
@@ -35,7 +55,9 @@ def container_mounts(
         name = mount["name"]
         if name not in directories:
             kind = ", ".join(sorted(kinds.get(name, {"nothing"})))
-            raise ConfigError(f'volume "{name}" ({kind}) is not supported by the local kubelet: use an emptyDir')
+            raise ConfigError(
+                f'volume "{name}" ({kind}) is not supported by the local kubelet: use an emptyDir or a Secret'
+            )
         if mount.get("subPath") or mount.get("subPathExpr"):
             raise ConfigError(f'volume "{name}": subPath is not supported by the local kubelet')
         pairs.append((mount["mountPath"].rstrip("/") or "/", directories[name]))

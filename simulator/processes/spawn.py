@@ -6,11 +6,9 @@ warden process kills whole process groups and removes directories when the paren
 
 import asyncio
 import contextlib
-import functools
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,14 +17,18 @@ from typing import Self
 from simulator.errors import EnvironmentMissing, PlatformError
 from simulator.processes.completion import complete
 from simulator.processes.process import Process
+from simulator.processes.users import User
+from simulator.processes.view import Mount, interpreter_paths, mounts_for
 
 ON_LINUX = sys.platform == "linux"
 START_TIMEOUT_S = 20.0
 """For the launcher to become the program; it takes some 20 ms on an idle machine."""
 WARDEN_TIMEOUT_S = 10.0
 
+PYTHON = (sys.executable, "-I", "-S")
+"""An interpreter that imports the standard library only, and starts in half the time for it."""
+
 _HERE = Path(__file__).parent
-_PYTHON = (sys.executable, "-I", "-S")
 
 
 class CannotStartError(EnvironmentMissing):
@@ -47,7 +49,7 @@ class Processes:
 
     async def __aenter__(self) -> Self:
         self._warden = subprocess.Popen(  # noqa: ASYNC220 - returns after 1 ms, and leaves no gap to be cancelled in
-            [*_PYTHON, str(_HERE / "warden.py")],
+            [*PYTHON, str(_HERE / "warden.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -71,22 +73,30 @@ class Processes:
         cwd: Path,
         log: Path,
         binds: Sequence[tuple[Path, Path]] = (),
+        user: User | None = None,
+        needs: Sequence[Path] = (),
     ) -> Process:
         """Start a program with exactly this environment; return once it runs.
 
         The program is looked for in the PATH of `env`. Its output is appended to `log`. With `binds`, pairs of
         existing directories, each first one appears at the second, for the program and its descendants only.
 
+        With `user`, for which this process must be root, the program runs as that user. Of what is below directories
+        that the user may not enter it sees `cwd`, this project's Python, `needs` and the binds, and nothing else.
+
         Raises:
             CannotStartError: the program did not come to run; the message says why.
         """
         with log.open("ab", buffering=0) as output:
             if not ON_LINUX:
-                if binds:
-                    raise CannotStartError("a process can be given its own mounts on Linux only")
+                if binds or user:
+                    raise CannotStartError("a process can be given its own mounts and user on Linux only")
                 return self._spawn(command, env, cwd, output.fileno(), subprocess.STDOUT)
-            pairs = [str(path) for pair in binds for path in pair]
-            launch = [*_PYTHON, str(_HERE / "launch.py"), str(os.getpid()), str(cwd), str(len(binds)), *pairs, *command]
+            mounts: list[Mount] = [*binds]
+            if user:
+                _give_output(output.fileno(), user)
+                mounts = [*mounts_for(user, [*interpreter_paths(), cwd, *needs]), *binds]
+            launch = launch_command(command, cwd, mounts, user)
             channel, end = os.pipe()
             try:
                 process = self._spawn(launch, env, Path("/"), output.fileno(), end)
@@ -171,6 +181,21 @@ class Processes:
             raise PlatformError(f"these processes could not be killed: {survivors}; look at them with `ps`")
 
 
+def _give_output(descriptor: int, user: User) -> None:
+    """Let the user's program open its own output anew, as `/dev/stderr`."""
+    try:
+        os.fchown(descriptor, user.uid, user.gid)
+    except PermissionError as error:
+        raise CannotStartError(f"cannot run a program as user {user.uid}: only root can") from error
+
+
+def launch_command(command: Sequence[str], cwd: Path, mounts: Sequence[Mount], user: User | None) -> list[str]:
+    """The command line with which a child of this process becomes the program (see the launcher)."""
+    paths = [str(path or "") for mount in mounts for path in mount]
+    launcher = [*PYTHON, str(_HERE / "launch.py"), str(os.getpid())]
+    return [*launcher, str(user or "-"), str(cwd), str(len(mounts)), *paths, *command]
+
+
 async def _read_all(descriptor: int) -> str:
     """Read the pipe until its other end is closed, then close this one."""
     loop = asyncio.get_running_loop()
@@ -190,28 +215,3 @@ async def _read_all(descriptor: int) -> str:
         loop.remove_reader(descriptor)
         os.close(descriptor)
     return b"".join(chunks).decode(errors="replace").strip()
-
-
-@functools.cache
-def mount_namespaces_available() -> bool:
-    """Whether a child can be given its own mounts here (asked once; takes some 30 ms)."""
-    if not ON_LINUX:
-        return False
-    with tempfile.TemporaryDirectory() as directory:
-        launch = [
-            *_PYTHON,
-            str(_HERE / "launch.py"),
-            str(os.getpid()),
-            "/",
-            "1",
-            directory,
-            directory,
-            *_PYTHON,
-            "-c",
-            "",
-        ]
-        try:
-            answer = subprocess.run(launch, env={}, capture_output=True, timeout=START_TIMEOUT_S, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-    return answer.returncode == 0

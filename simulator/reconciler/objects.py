@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from simulator.errors import ConflictError, KubeError
-from simulator.gpuunit import object_labels
+from simulator.gpuunit import object_labels, owner_reference
 from simulator.kube.kinds import GPUUNIT, Kind, Object
 
 TEMPLATE_HASH_ANNOTATION = "runtime.lokiwager.io/template-hash"
@@ -30,7 +30,7 @@ def child_of(unit: Object, kind: Kind, name: str, spec: Object) -> Object:
             "namespace": unit["metadata"]["namespace"],
             "labels": labels,
             "annotations": {TEMPLATE_HASH_ANNOTATION: _content_hash({"labels": labels, "spec": spec})},
-            "ownerReferences": [_owner_reference(unit)],
+            "ownerReferences": [owner_reference(unit)],
         },
         "spec": spec,
     }
@@ -38,17 +38,6 @@ def child_of(unit: Object, kind: Kind, name: str, spec: Object) -> Object:
 
 def _content_hash(content: Object) -> str:
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
-
-
-def _owner_reference(unit: Object) -> Object:
-    return {
-        "apiVersion": GPUUNIT.api_version,
-        "kind": GPUUNIT.kind,
-        "name": unit["metadata"]["name"],
-        "uid": unit["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
 
 
 def _controller_of(obj: Object) -> Object | None:

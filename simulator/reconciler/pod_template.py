@@ -1,9 +1,15 @@
-"""The containers and volumes of a unit's pod (contract 6.2 and 6.3): the user's program and, beside it, the sidecar."""
+"""The containers and volumes of a unit's pod (contract 6.2 and 6.3): the user's program and, beside it, the sidecar.
+
+The sidecar alone gets the queue's address and credentials (S22, C9: from a Secret). It runs under a user of its own, so
+that the user's program, whose user is its image's affair, cannot look into it; a group that both have lets them share
+the socket (S24).
+"""
 
 from framework.contract import HEALTH_PATH_ENV, INVOKE_PATH_ENV, SOCKET_DIR, SOCKET_PATH_ENV
 from sidecar.durations import format_duration
 from sidecar.subjects import sidecar_consumer
 from simulator.gpuunit import ServerlessSpec, object_labels
+from simulator.identities.secret import CREDENTIALS_KEY, secret_name
 from simulator.kube.kinds import Object
 from simulator.reconciler.quantity import format_bytes, parse_bytes
 from simulator.reconciler.settings import ReconcilerSettings
@@ -12,9 +18,17 @@ from simulator.reconciler.spec import SHM_DIR, UnitSpec
 RUNTIME_CONTAINER = "runtime-worker"
 SIDECAR_CONTAINER = "serverless-sidecar"
 GPU_RESOURCE = "nvidia.com/gpu"
+CREDENTIALS_DIR = "/var/run/serverless-sidecar"
+
+SHARED_GROUP = 64100
+"""Group of the pod's volumes, and one of the groups of each of its containers."""
+SIDECAR_USER = 64101
+"""User and group of the sidecar. It and the shared group are from a range that systems and images give to nobody."""
 
 _SOCKET_VOLUME = "serverless-framework-socket"
 _SHM_VOLUME = "runtime-shm"
+_CREDENTIALS_VOLUME = "serverless-nats-credentials"
+_CREDENTIALS_MODE = 0o440
 _SLEEP = ["sh", "-c", "sleep 3600"]
 _STARTUP_FAILURE_THRESHOLD = 30
 _MESSAGE_POLICY = "FallbackToLogsOnError"
@@ -46,7 +60,8 @@ def pod_template_for(spec: UnitSpec, settings: ReconcilerSettings) -> Object:
     pod: Object = {"containers": [_runtime_container(spec)]}
     if spec.serverless:
         pod["initContainers"] = [_sidecar_container(spec, spec.serverless, settings)]
-    if volumes := _volumes(spec):
+        pod["securityContext"] = {"fsGroup": SHARED_GROUP}
+    if volumes := _volumes(spec, settings):
         pod["volumes"] = volumes
     return {"metadata": {"labels": object_labels(spec.name)}, "spec": pod}
 
@@ -115,8 +130,8 @@ def _sidecar_container(spec: UnitSpec, serverless: ServerlessSpec, settings: Rec
         },
         # Ready means that framework, queue and consumer are there, so the pod's readiness can be believed (C1).
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": settings.health_port}, "periodSeconds": 1},
-        "securityContext": _security_context(),
-        "volumeMounts": [_socket_mount()],
+        "securityContext": {**_security_context(), "runAsUser": SIDECAR_USER, "runAsGroup": SIDECAR_USER},
+        "volumeMounts": [_socket_mount(), *([_credentials_mount()] if settings.worker_credentials else [])],
     }
 
 
@@ -142,6 +157,10 @@ def _sidecar_env(spec: UnitSpec, serverless: ServerlessSpec, settings: Reconcile
     if settings.dispatch_backoff_s:
         backoff = ",".join(format_duration(delay_s) for delay_s in settings.dispatch_backoff_s)
         env += _env([("SERVERLESS_DISPATCH_BACKOFF", backoff)])
+    if settings.max_concurrency is not None:
+        env += _env([("SERVERLESS_MAX_CONCURRENCY", str(settings.max_concurrency))])
+    if settings.worker_credentials:
+        env += _env([("SERVERLESS_NATS_CREDENTIALS_FILE", f"{CREDENTIALS_DIR}/{CREDENTIALS_KEY}")])
     return env
 
 
@@ -183,7 +202,11 @@ def _socket_mount() -> dict[str, str]:
     return {"name": _SOCKET_VOLUME, "mountPath": SOCKET_DIR}
 
 
-def _volumes(spec: UnitSpec) -> list[Object]:
+def _credentials_mount() -> Object:
+    return {"name": _CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_DIR, "readOnly": True}
+
+
+def _volumes(spec: UnitSpec, settings: ReconcilerSettings) -> list[Object]:
     volumes: list[Object] = [
         {"name": f"storage-{index}", "persistentVolumeClaim": {"claimName": mount.claim}}
         for index, mount in enumerate(spec.storage_mounts)
@@ -193,4 +216,7 @@ def _volumes(spec: UnitSpec) -> list[Object]:
         volumes.append({"name": _SHM_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": half}})
     if spec.serverless:
         volumes.append({"name": _SOCKET_VOLUME, "emptyDir": {}})
+    if spec.serverless and settings.worker_credentials:
+        secret = {"secretName": secret_name(spec.name), "defaultMode": _CREDENTIALS_MODE}
+        volumes.append({"name": _CREDENTIALS_VOLUME, "secret": secret})
     return volumes

@@ -63,7 +63,9 @@ class ReconcilerSettings:
     """Settings of the reconciler (contract 6.3 and 6.4).
 
     `nats_url` is what sidecars connect to; empty means that there is no queue and a serverless unit fails. Times are
-    seconds. `dispatch_max_deliver` and `dispatch_backoff_s` reach the sidecars only when given.
+    seconds. `dispatch_max_deliver`, `dispatch_backoff_s` and `max_concurrency` reach the sidecars only when given.
+    `worker_credentials` says that each worker has a Secret with queue credentials of its own (S22, S23): no pod starts
+    without it.
 
     Raises:
         UsageError: a value is out of range, or the queue is in the cluster and `network_policy_target` does not say
@@ -80,6 +82,8 @@ class ReconcilerSettings:
     blocked_cidrs: tuple[str, ...] = DEFAULT_BLOCKED_CIDRS
     dispatch_max_deliver: int | None = None
     dispatch_backoff_s: tuple[float, ...] = ()
+    max_concurrency: int | None = None
+    worker_credentials: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -106,6 +110,8 @@ class ReconcilerSettings:
                 f"reconciler settings: heartbeat interval {self.heartbeat_interval_s} s must be at least "
                 f"{SHORTEST_HEARTBEAT_S} s"
             )
+        if self.max_concurrency is not None and self.max_concurrency < 1:
+            raise UsageError(f"reconciler settings: max concurrency {self.max_concurrency} must be 1 or more")
 
     def _check_retry(self) -> None:
         if self.dispatch_max_deliver is not None and self.dispatch_max_deliver < 1:

@@ -181,7 +181,7 @@ async def test_waiting_in_vain_times_out(cluster: Cluster) -> None:
 async def test_an_informer_lists_again_after_the_history_is_lost(tmp_path: Path) -> None:
     """The server restarts empty on the same port: what is gone is gone from the copy, what is new is in it."""
     kubeconfig = tmp_path / "kubeconfig"
-    async with KubeServer(ResourceStore()) as first:
+    async with KubeServer(ResourceStore(), secret="same") as first:
         first.write_kubeconfig(kubeconfig)
         port = int(first.url.rpartition(":")[2])
         async with Cluster(kubeconfig, field_manager="tests") as cluster:
@@ -194,7 +194,7 @@ async def test_an_informer_lists_again_after_the_history_is_lost(tmp_path: Path)
                 await first.__aexit__(None, None, None)
                 store = ResourceStore()
                 store.create(GPUUNIT, {"metadata": {"name": "after"}}, NS)
-                async with KubeServer(store, port):
+                async with KubeServer(store, port, secret="same"):
                     await informer.wait_for(named("after"), WAIT_S)
                     assert informer.get(NS, "before") is None
     assert sorted(changed) == [(NS, "after"), (NS, "before"), (NS, "before")]

@@ -158,7 +158,7 @@ class Player:
         data = body if isinstance(body, str) else json.dumps(body) if body is not None else None
         response = await self._session.request(
             request["method"],
-            self._names.fill_in(request["path"]),
+            self._names.fill_in(request["path"]).removeprefix("/"),
             headers=request["headers"],
             data=data.encode() if data is not None else None,
             skip_auto_headers=["Accept", "Content-Type"],
@@ -190,7 +190,7 @@ async def store() -> ResourceStore:
 
 @pytest.fixture
 async def session(store: ResourceStore) -> AsyncIterator[aiohttp.ClientSession]:
-    async with KubeServer(store) as server, aiohttp.ClientSession(server.url) as session:
+    async with KubeServer(store) as server, aiohttp.ClientSession(f"{server.private_url}/") as session:
         yield session
 
 

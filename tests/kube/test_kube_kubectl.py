@@ -3,11 +3,12 @@
 import asyncio
 import json
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from simulator.kube.kinds import GPUUNIT
+from simulator.kube.kinds import GPUUNIT, SECRET
 from simulator.kube.store import ResourceStore
 
 KUBECTL = shutil.which("kubectl")
@@ -16,9 +17,14 @@ WAIT_S = 30
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")]
 
+Kubectl = Callable[..., Awaitable[tuple[int | None, str]]]
 
-async def test_kubectl_reads_patches_and_deletes(store: ResourceStore, kubeconfig: Path, tmp_path: Path) -> None:
-    async def kubectl(*arguments: str) -> tuple[int | None, str]:
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
+    """Run kubectl and return its exit code and output."""
+
+    async def run(*arguments: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
             str(KUBECTL), f"--kubeconfig={kubeconfig}", f"--cache-dir={tmp_path}", "--request-timeout=10s", *arguments,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -32,6 +38,19 @@ async def test_kubectl_reads_patches_and_deletes(store: ResourceStore, kubeconfi
                 await process.wait()
         return process.returncode, output.decode().strip()
 
+    return run
+
+
+async def test_kubectl_reads_and_patches_a_secret(store: ResourceStore, kubectl: Kubectl) -> None:
+    """It comes to the API, as every client does, by the address in the kubeconfig that admits it."""
+    store.create(SECRET, {"metadata": {"name": "s"}, "stringData": {"nats.creds": "hush"}}, NS)
+    assert await kubectl("get", "secrets", "-o", "name") == (0, "secret/s")
+    assert await kubectl("get", "secret", "s", "-o", r"jsonpath={.data.nats\.creds}") == (0, "aHVzaA==")
+    assert (await kubectl("patch", "secret", "s", "--type=merge", "-p", '{"stringData":{"a":"b"}}'))[0] == 0
+    assert store.get(SECRET, "s", NS)["data"] == {"nats.creds": "aHVzaA==", "a": "Yg=="}
+
+
+async def test_kubectl_reads_patches_and_deletes(store: ResourceStore, kubectl: Kubectl) -> None:
     unit = store.create(GPUUNIT, {"metadata": {"name": "u1"}, "spec": {"gpu": 1}}, NS)
     store.update_status(GPUUNIT, {**unit, "status": {"phase": "Ready"}}, NS)
 

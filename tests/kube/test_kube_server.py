@@ -23,14 +23,14 @@ from simulator.kube.store import ResourceStore
 from simulator.kube.watching import WatchStream
 
 NS = "runtime-instance"
-UNITS = f"/apis/runtime.lokiwager.io/v1alpha1/namespaces/{NS}/gpuunits"
+UNITS = f"apis/runtime.lokiwager.io/v1alpha1/namespaces/{NS}/gpuunits"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 WAIT_S = 10
 
 
 @pytest.fixture
 async def session(server: KubeServer) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(server.url) as session:
+    async with aiohttp.ClientSession(f"{server.private_url}/") as session:
         yield session
 
 
@@ -67,7 +67,7 @@ async def test_a_body_may_have_three_mebibytes(session: aiohttp.ClientSession) -
     ["application/json-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"],
 )
 async def test_a_patch_that_is_not_supported_says_what_is(session: aiohttp.ClientSession, media_type: str) -> None:
-    path = f"/api/v1/namespaces/{NS}/pods/p"
+    path = f"api/v1/namespaces/{NS}/pods/p"
     async with session.patch(path, data=b"{}", headers={"Content-Type": media_type}) as response:
         status = await response.json()
     assert response.status == 415
@@ -97,7 +97,7 @@ async def test_a_null_in_an_object_means_not_set(session: aiohttp.ClientSession)
 
 
 async def test_a_pod_is_deleted_gracefully(session: aiohttp.ClientSession, store: ResourceStore) -> None:
-    pods = f"/api/v1/namespaces/{NS}/pods"
+    pods = f"api/v1/namespaces/{NS}/pods"
     store.create(
         POD, {"metadata": {"name": "p"}, "spec": {"nodeName": "local", "terminationGracePeriodSeconds": 7}}, NS
     )
@@ -156,7 +156,7 @@ async def test_a_watcher_that_does_not_read_is_cut_off(
 async def test_stop_ends_open_watches_and_leaves_nothing_behind(store: ResourceStore) -> None:
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(KubeServer(store))
-        session = await stack.enter_async_context(aiohttp.ClientSession(server.url))
+        session = await stack.enter_async_context(aiohttp.ClientSession(f"{server.private_url}/"))
         watches = [await session.get(f"{UNITS}?watch=1") for _ in range(20)]
         store.create(GPUUNIT, {"metadata": {"name": "u1"}}, NS)
         async with asyncio.timeout(WAIT_S):
@@ -203,22 +203,34 @@ async def test_only_its_owner_may_read_the_kubeconfig(server: KubeServer, tmp_pa
     path.chmod(0o644)
     server.write_kubeconfig(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text())["clusters"][0]["cluster"]["server"] == server.url
+    assert json.loads(path.read_text())["clusters"][0]["cluster"]["server"] == server.private_url
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/livez"])
-async def test_health(session: aiohttp.ClientSession, path: str) -> None:
-    async with session.get(path) as response:
-        assert (response.status, await response.text()) == (200, "ok")
+@pytest.mark.parametrize("path", ["healthz", "readyz", "livez"])
+async def test_health(session: aiohttp.ClientSession, server: KubeServer, path: str) -> None:
+    for url in (path, f"{server.url}/{path}"):
+        async with session.get(url) as response:
+            assert (response.status, await response.text()) == (200, "ok")
+
+
+@pytest.mark.parametrize("prefix", ["", "wrong/", "%E2%82%AC/"])
+async def test_nobody_is_served_who_does_not_know_the_secret(server: KubeServer, prefix: str) -> None:
+    """C8: the API is on a port that user code can connect to, and holds every worker's credentials."""
+    async with aiohttp.ClientSession(f"{server.url}/") as session:
+        for path in ("api", "api/v1/secrets", "version", UNITS, ""):
+            async with session.get(prefix + path) as response:
+                assert (response.status, (await response.json())["reason"]) == (401, "Unauthorized")
+        async with session.post(prefix + UNITS, json=unit("u1")) as response:
+            assert response.status == 401
 
 
 async def test_discovery_names_every_kind(session: aiohttp.ClientSession, store: ResourceStore) -> None:
     found = set()
-    async with session.get("/api") as response:
-        versions = [f"/api/{version}" for version in (await response.json())["versions"]]
-    async with session.get("/apis") as response:
+    async with session.get("api") as response:
+        versions = [f"api/{version}" for version in (await response.json())["versions"]]
+    async with session.get("apis") as response:
         groups = (await response.json())["groups"]
-    for path in versions + [f"/apis/{version['groupVersion']}" for group in groups for version in group["versions"]]:
+    for path in versions + [f"apis/{version['groupVersion']}" for group in groups for version in group["versions"]]:
         async with session.get(path) as response:
             found |= {resource["name"] for resource in (await response.json())["resources"]}
     expected = {kind.plural for kind in store.kinds}

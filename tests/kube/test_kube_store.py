@@ -7,7 +7,17 @@ import pytest
 
 from simulator.kube.deletion import DeleteOptions, plan_deletion
 from simulator.kube.history import Change
-from simulator.kube.kinds import ALL_KINDS, DEPLOYMENT, EVENT, GPUUNIT, NAMESPACE, NETWORK_POLICY, POD, Kind, Object
+from simulator.kube.kinds import (
+    ALL_KINDS,
+    DEPLOYMENT,
+    EVENT,
+    GPUUNIT,
+    NAMESPACE,
+    NETWORK_POLICY,
+    POD,
+    Kind,
+    Object,
+)
 from simulator.kube.paths import ResourcePath, parse_path
 from simulator.kube.status import ApiFailure
 from simulator.kube.store import ResourceStore

@@ -10,7 +10,7 @@ import pytest
 
 from framework.contract import DEFAULT_SOCKET_PATH, SOCKET_DIR, SOCKET_PATH_ENV
 from simulator.kube.kinds import DEPLOYMENT, Object
-from simulator.processes.spawn import mount_namespaces_available
+from simulator.processes.availability import mount_namespaces_available
 
 pytestmark = pytest.mark.e2e
 
@@ -102,6 +102,7 @@ async def test_containers_start_and_end_in_order(bench: Any) -> None:
         part("main"),
         initContainers=[setup, part("first", restartPolicy="Always", **probe), part("second", restartPolicy="Always")],
         volumes=[{"name": "shared", "emptyDir": {}}],
+        securityContext={"fsGroup": os.getegid()},
     )
     pod = await bench.pod("order", bench.is_ready)
     directory = bench.directory / "pods" / pod["metadata"]["uid"]

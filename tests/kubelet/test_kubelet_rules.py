@@ -1,5 +1,6 @@
 """The kubelet's decisions, as tables of plain values."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,19 @@ def test_commands_of_the_user_win() -> None:
     assert table.resolve(SERVERLESS, sidecar) == Program(("my-sidecar",), here)
     assert table.resolve(SERVERLESS, runtime) == Program(("my-framework", "-v"), here)
     assert table.resolve(PLAIN, runtime) == Program(("x", "y"))
+
+
+def test_a_program_of_the_platforms_own_gets_the_files_that_it_names() -> None:
+    """A pod's command gets none: user code must not choose what of this machine it sees."""
+    shell = shutil.which("sh")
+    table = ImageTable({"known": ["sh", "/opt/model", "relative"]}, framework_command=["/opt/worker"])
+    named = table.resolve(PLAIN, {"name": "x", "image": "known", "args": ["/etc/passwd"]})
+    assert (named.command, named.needs) == (
+        ("sh", "/opt/model", "relative", "/etc/passwd"),
+        (Path("/opt/model"), Path(shell or "")),
+    )
+    assert table.resolve(SERVERLESS, {"name": RUNTIME_CONTAINER}).needs == (Path("/opt/worker"),)
+    assert table.resolve(PLAIN, {"name": "x", "command": ["/bin/sh", "/opt/model"]}).needs == ()
 
 
 def test_mounts_are_bound_where_possible_and_moved_elsewhere() -> None:

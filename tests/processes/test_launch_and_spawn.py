@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from simulator.processes.spawn import CannotStartError, Processes, mount_namespaces_available
+from simulator.processes.availability import mount_namespaces_available
+from simulator.processes.spawn import CannotStartError, Processes
 
 pytestmark = pytest.mark.e2e
 
@@ -48,11 +49,11 @@ async def test_exit_code(processes: Processes, tmp_path: Path, script: str, code
 
 async def test_child_has_only_what_it_was_given(processes: Processes, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    script = "env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | sort; pwd; ls /proc/$$/fd | wc -l; echo oops >&2; cat"
+    script = "env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | sort; pwd; echo oops >&2; cat; exec ls /proc/self/fd"
     process = await processes.start(["sh", "-c", script], env={**ENV, "A": "x=y z"}, cwd=tmp_path, log=log)
     assert await process.wait() == 0
     lines = log.read_text().splitlines()
-    assert lines == ["A=x=y z", f"PATH={ENV['PATH']}", str(tmp_path), "3", "oops"]
+    assert lines == ["A=x=y z", f"PATH={ENV['PATH']}", str(tmp_path), "oops", *"0123"]  # 3: the list's own
 
 
 async def test_signals_that_python_ignores_are_not_ignored_by_the_child(processes: Processes, tmp_path: Path) -> None:
@@ -227,7 +228,9 @@ async def test_launcher_binds_without_being_root() -> None:
             os.chown(path, NOBODY, NOBODY)
         shutil.copy(LAUNCHER, directory / "launch.py")
         # The shell stands in for the parent; what follows the launcher keeps it from replacing itself.
-        launch = f"{SYSTEM_PYTHON} -I -S launch.py $$ . 1 source point sh -c 'cat point/name; id -u; touch point/made'"
+        launch = (
+            f"{SYSTEM_PYTHON} -I -S launch.py $$ - . 1 source point sh -c 'cat point/name; id -u; touch point/made'"
+        )
         process = await asyncio.create_subprocess_exec(
             *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
             *("sh", "-c", f"{launch}; exit $?"),

@@ -241,7 +241,50 @@ def test_security_context_of_every_container(make_unit: MakeUnit, settings: Reco
             "AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND DAC_READ_SEARCH IPC_LOCK IPC_OWNER KILL MAC_ADMIN MAC_OVERRIDE "
             "MKNOD SETPCAP SYS_ADMIN SYS_MODULE SYS_RAWIO SYS_RESOURCE SYS_TIME WAKE_ALARM"
         )
-        assert context.keys() == {"allowPrivilegeEscalation", "seccompProfile", "capabilities"}
+        users = {"runAsUser", "runAsGroup"} if container["name"] == "serverless-sidecar" else set()
+        assert context.keys() == {"allowPrivilegeEscalation", "seccompProfile", "capabilities"} | users
+
+
+def test_the_sidecar_is_another_user_that_shares_a_group(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
+    """S24: the socket's group is the pod's, so that both sides may use it whatever their users are."""
+    deployment = deployment_for(make_unit(serverless=SERVERLESS), settings)
+    context = sidecar_of(deployment)["securityContext"]
+    assert pod_of(deployment)["securityContext"] == {"fsGroup": 64100}
+    assert (context["runAsUser"], context["runAsGroup"]) == (64101, 64101)
+    assert "securityContext" not in pod_of(deployment_for(make_unit(), settings))
+
+
+CREDENTIALS_FILE = "/var/run/serverless-sidecar/nats.creds"
+
+
+def test_credentials_come_from_a_secret_and_to_the_sidecar_only(make_unit: MakeUnit) -> None:
+    """S22, S23, C8, C9: each worker's own, in nobody's environment, and not in the user's container."""
+    settings = ReconcilerSettings(nats_url="nats://127.0.0.1:4222", worker_credentials=True)
+    deployment = deployment_for(make_unit(serverless=SERVERLESS), settings)
+    [volume] = [volume for volume in pod_of(deployment)["volumes"] if "secret" in volume]
+    assert volume["secret"] == {"secretName": "u1-nats", "defaultMode": 0o440}
+    mount = {"name": volume["name"], "mountPath": "/var/run/serverless-sidecar", "readOnly": True}
+    assert mount in sidecar_of(deployment)["volumeMounts"]
+    assert ("SERVERLESS_NATS_CREDENTIALS_FILE", CREDENTIALS_FILE) in env_of(sidecar_of(deployment))
+    runtime = str(runtime_of(deployment))
+    assert not [word for word in (volume["name"], "CREDENTIALS", "serverless-sidecar", "NATS") if word in runtime]
+
+
+def test_without_worker_credentials_no_pod_waits_for_a_secret(
+    make_unit: MakeUnit, settings: ReconcilerSettings
+) -> None:
+    deployment = deployment_for(make_unit(serverless=SERVERLESS), settings)
+    assert "secret" not in str(pod_of(deployment)).lower()
+    assert "SERVERLESS_NATS_CREDENTIALS_FILE" not in dict(env_of(sidecar_of(deployment)))
+    plain = deployment_for(make_unit(), ReconcilerSettings(nats_url="127.0.0.1", worker_credentials=True))
+    assert pod_of(plain).keys() == {"containers"}
+
+
+def test_concurrency_reaches_the_sidecar_when_it_is_set(make_unit: MakeUnit) -> None:
+    """S4: how many calls a worker takes at a time."""
+    settings = ReconcilerSettings(nats_url="127.0.0.1", max_concurrency=8)
+    env = env_of(sidecar_of(deployment_for(make_unit(serverless=SERVERLESS), settings)))
+    assert env[-1] == ("SERVERLESS_MAX_CONCURRENCY", "8")
 
 
 @pytest.mark.parametrize(

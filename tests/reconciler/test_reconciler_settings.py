@@ -29,6 +29,8 @@ def test_defaults() -> None:
         "blocked_cidrs": ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
         "dispatch_max_deliver": None,
         "dispatch_backoff_s": (),
+        "max_concurrency": None,
+        "worker_credentials": False,
     }
 
 
@@ -68,6 +70,7 @@ def test_values_are_normalised() -> None:
         ({"blocked_cidrs": ("10.0.0.1/8",)}, "blocked range"),
         ({"blocked_cidrs": ("everything",)}, "blocked range"),
         ({"dispatch_max_deliver": 0}, "max deliver"),
+        ({"max_concurrency": 0}, "max concurrency"),
         ({"dispatch_backoff_s": (2, 0)}, "more than 0"),
         ({"dispatch_max_deliver": 1, "dispatch_backoff_s": (2, 10)}, "more than the 1 deliveries"),
     ],
