@@ -41,6 +41,7 @@ EXPECTED = {
         "no-such-pool",
         "2 passed, 0 failed",
     ],
+    "docs/framework.md": ['"statusCode":1000', '"error":"no GPU"'],
     "docs/api.md": [
         '"queueConnected":true',
         '"phase":""',
