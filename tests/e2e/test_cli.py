@@ -192,10 +192,10 @@ def test_an_open_platform_asks_nobody_who_he_is() -> None:
     with running_platform("--open", "--max-concurrency", "2", "--pool", "sd-webui") as (_, addresses):
         assert (addresses["natsCredentials"], addresses["natsReaderCredentials"]) == (None, None)
 
-        async def limit() -> int | None:
+        async def limit() -> int:
             async with await nats.connect(addresses["nats"]) as client:
                 info = await client.jetstream().consumer_info("RUNTIME_SERVERLESS", CONSUMER)
-                return info.config.max_ack_pending
+                return int(info.config.max_ack_pending or 0)
 
         assert asyncio.run(limit()) == max_ack_pending(2)
 
