@@ -72,6 +72,10 @@ class _Source:
         """What is ready now."""
         return Readiness() if self.worker is None else self.worker.readiness()
 
+    async def drained(self) -> bool:
+        """Wait until the worker has nothing under way."""
+        return self.worker is None or await self.worker.drained()
+
     def metrics(self) -> tuple[str, bytes]:
         """The worker's exposition; an empty one before there is a worker."""
         return ("text/plain; charset=utf-8", b"") if self.worker is None else self.worker.metrics()

@@ -22,6 +22,8 @@ TURN_S: Final = 2.0
 """The loop turns at least this often, whatever it waits for; each turn shows that it lives."""
 STALLED_S: Final = 30.0
 """A loop that did not turn for so long is stuck (S15): its longest step, binding a consumer anew, takes half of it."""
+HOLD_S: Final = 10.0
+"""How long nothing new starts after `drained`: by then the stop that it announced has come."""
 FIRST_RETRY_S: Final = 0.05
 LONGEST_RETRY_S: Final = 5.0
 
@@ -51,6 +53,7 @@ class DispatchLoop:
         self._tasks: dict[asyncio.Task[None], DeliveryPort] = {}
         self._running = 0
         self._stopping = False
+        self._held_until = 0.0
         self._changed = asyncio.Event()
         self._retries = jittered(FIRST_RETRY_S, LONGEST_RETRY_S)
         self._clock = asyncio.get_running_loop().time
@@ -81,9 +84,31 @@ class DispatchLoop:
         finally:
             await self._cut(list(self._tasks))
 
+    async def drained(self) -> bool:
+        """Start nothing new and wait until no call is under way; False when that takes longer than a drain may (S14).
+
+        The platform asks for it before it stops the framework, which on a cluster ends before the sidecar does. Where
+        no stop follows, work goes on after a while.
+        """
+        log.info("drain asked for", running=len(self._tasks))
+        self._held_until = self._clock() + self._drain_timeout_s + HOLD_S
+        late: Collection[asyncio.Task[None]] = ()
+        if self._tasks:
+            _, late = await asyncio.wait(list(self._tasks), timeout=self._drain_timeout_s)
+        self._held_until = self._clock() + HOLD_S
+        return not late
+
+    @property
+    def _held(self) -> bool:
+        return self._clock() < self._held_until
+
     async def _feed(self) -> None:
         while not self._stopping:
             self._turned_at = self._clock()
+            if self._held:
+                await asyncio.sleep(min(TURN_S, self._held_until - self._clock()))
+                continue
+            self._start_waiting()
             if not self._watch.healthy:
                 await _at_most(TURN_S, self._watch.wait_healthy())
                 continue
@@ -118,7 +143,7 @@ class DispatchLoop:
             await stale.close()
 
     def _start_waiting(self) -> None:
-        while not self._stopping and self._waiting and self._running < self._concurrency:
+        while not (self._stopping or self._held) and self._waiting and self._running < self._concurrency:
             delivery = self._waiting.popleft()
             self._running += 1
             # Not of a TaskGroup, whose bookkeeping would be twice ours: `_process` lets no error out, `run` no task.

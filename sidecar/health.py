@@ -1,14 +1,15 @@
 """The sidecar's HTTP endpoints (contract 7.2, S1, S3, S30).
 
 `/healthz` says whether the sidecar itself is alive, `/readyz` what of its surroundings is ready, `/metrics` what it
-counted. One request per connection; size, time and number of the requests are bounded.
+counted. `/drain`, which a preStop hook asks, answers when no call runs any more. One request per connection; size, time
+and number of the requests are bounded.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import httptools
 import msgspec
@@ -55,6 +56,9 @@ class HealthSource(Protocol):
     def readiness(self) -> Readiness:
         """What is ready now."""
 
+    async def drained(self) -> bool:
+        """Start nothing new and wait until nothing is under way; False when that takes too long (S14)."""
+
     def metrics(self) -> tuple[str, bytes]:
         """Content type and body of a scrape. Called in a thread: the first call may take long."""
 
@@ -66,7 +70,7 @@ def health_response(path: str, source: HealthSource) -> tuple[int, str, bytes]:
     if path == "/readyz":
         readiness = source.readiness()
         return 200 if readiness.ready else 503, "application/json", msgspec.json.encode(readiness)
-    return 404, _PLAIN, b"use /healthz, /readyz or /metrics\n"
+    return 404, _PLAIN, b"use /healthz, /readyz, /metrics or /drain\n"
 
 
 class _Server:
@@ -75,16 +79,16 @@ class _Server:
     def __init__(self, source: HealthSource) -> None:
         self.source = source
         self.connections: set[_Connection] = set()
-        self.scrapes: set[asyncio.Task[None]] = set()
+        self.answers: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Cut all connections and end the scrapes."""
+        """Cut all connections and end the answers under way."""
         for connection in list(self.connections):
             connection.abort()
-        for scrape in self.scrapes:
-            scrape.cancel()
-        if self.scrapes:
-            await asyncio.wait(self.scrapes)
+        for answer in self.answers:
+            answer.cancel()
+        if self.answers:
+            await asyncio.wait(self.answers)
 
 
 class _Connection(asyncio.Protocol):
@@ -136,11 +140,25 @@ class _Connection(asyncio.Protocol):
         self._answered = True
         path = self._target.decode("latin-1").partition("?")[0]
         if path == "/metrics":
-            scrape = asyncio.get_running_loop().create_task(self._scrape())
-            self._server.scrapes.add(scrape)
-            scrape.add_done_callback(self._server.scrapes.discard)
+            self._respond_later(self._scrape())
+        elif path == "/drain":
+            self._respond_later(self._drain())
         else:
             self._respond(*health_response(path, self._server.source))
+
+    def _respond_later(self, answer: Coroutine[Any, Any, None]) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        task = asyncio.get_running_loop().create_task(answer)
+        self._server.answers.add(task)
+        task.add_done_callback(self._server.answers.discard)
+
+    async def _drain(self) -> None:
+        if await self._server.source.drained():
+            self._respond(200, _PLAIN, b"drained\n")
+        else:
+            self._respond(503, _PLAIN, b"calls still run\n")
 
     async def _scrape(self) -> None:
         try:
@@ -161,6 +179,8 @@ class _Connection(asyncio.Protocol):
         is_head = self._received and self._parser.get_method() == b"HEAD"
         transport.write(head.encode() + (b"" if is_head else body))
         transport.close()
+        if self._deadline is None:  # who does not read the answer is cut too
+            self._deadline = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT_S, self.abort)
 
 
 @asynccontextmanager

@@ -69,6 +69,10 @@ class Worker:
             registered=self._is_registered,
         )
 
+    async def drained(self) -> bool:
+        """Start nothing new and wait until no call is under way; False when that takes too long (S14)."""
+        return self._loop is None or await self._loop.drained()
+
     def metrics(self) -> tuple[str, bytes]:
         """Content type and body of a Prometheus scrape; may be called in a thread."""
         config, readiness = self._config, self.readiness()

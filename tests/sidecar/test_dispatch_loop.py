@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from sidecar import dispatch as dispatch_module
 from sidecar.concurrency import fetch_batch, max_ack_pending
 from sidecar.dispatch import STALLED_S
 from sidecar.queue_errors import QueueRefusedError, QueueUnavailableError
@@ -152,3 +153,35 @@ async def test_cancelling_the_loop_cancels_its_calls() -> None:
 )
 def test_how_many_are_fetched(concurrency: int, waiting: int, running_now: int, concluding: int, batch: int) -> None:
     assert fetch_batch(concurrency, waiting, running_now, concluding) == batch
+
+
+async def test_s14_a_drain_waits_for_what_runs_and_starts_nothing_new() -> None:
+    gate = Gate()
+    async with running(gate) as rig:
+        first, second = rig.put(dispatch("a", replySubject="")), rig.put(dispatch("b", replySubject=""))
+        await gate.began.get()
+        drained = asyncio.create_task(rig.loop.drained())
+        await asyncio.sleep(0)
+        gate.open.set()
+        assert await drained
+        assert (first.outcome, second.outcome) == ("ack", "")
+        rig.stop.set()
+        await second.ended.wait()
+    assert second.outcome == "nak 0"
+    assert rig.framework.calls == ["a"]
+
+
+async def test_s14_after_a_drain_without_a_stop_work_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch_module, "HOLD_S", 0.05)
+    async with running(answer_ok) as rig:
+        assert await rig.loop.drained()
+        assert await rig.ended(rig.put(dispatch())) == ["ack"]
+
+
+async def test_s14_a_drain_says_when_calls_take_too_long() -> None:
+    gate = Gate()
+    async with running(gate, SERVERLESS_DRAIN_TIMEOUT="20ms") as rig:
+        rig.put(dispatch())
+        await gate.began.get()
+        assert not await rig.loop.drained()
+        gate.open.set()

@@ -22,12 +22,20 @@ class Source:
     scrape: threading.Event = field(default_factory=threading.Event)
     scraped: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+    asked_to_drain: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    in_time: bool = True
 
     def alive(self) -> bool:
         return self.living
 
     def readiness(self) -> Readiness:
         return self.state
+
+    async def drained(self) -> bool:
+        self.asked_to_drain.set()
+        await self.idle.wait()
+        return self.in_time
 
     def metrics(self) -> tuple[str, bytes]:
         self.scraped.set()
@@ -182,3 +190,21 @@ async def test_too_many_connections_are_cut(monkeypatch: pytest.MonkeyPatch) -> 
             held.close()
             await held.wait_closed()
     assert answer == b""
+
+
+@pytest.mark.parametrize(("in_time", "status", "body"), [(True, 200, b"drained"), (False, 503, b"calls still run")])
+async def test_s14_a_drain_is_answered_when_it_has_ended(
+    in_time: bool, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes: the limit for requests is not one for the calls that run."""
+    monkeypatch.setattr(health, "REQUEST_TIMEOUT_S", 0.05)
+    source = Source(in_time=in_time)
+    async with serving_health("127.0.0.1", 0, source) as port:
+        asking = asyncio.create_task(exchange(port, b"GET /drain HTTP/1.1\r\nHost: x\r\n\r\n"))
+        await source.asked_to_drain.wait()
+        await asyncio.sleep(0.2)
+        assert not asking.done()
+        source.idle.set()
+        answer = await asking
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert body in answer

@@ -1,5 +1,6 @@
 """What platform and people see of a running sidecar: cancels, health events, metrics, heartbeats, TLS, its farewell."""
 
+import asyncio
 import signal
 import ssl
 from pathlib import Path
@@ -70,6 +71,32 @@ async def test_s2_s14_health_and_farewell_are_reported(bench: "Bench") -> None:
             "deregistered",
         ]
         assert kinds[-1] == "deregistered"
+
+
+async def test_s14_a_drain_before_the_stop_lets_the_call_end_and_starts_no_other(bench: "Bench") -> None:
+    """As a preStop hook of the framework's container asks for it: the framework is stopped first, on a cluster."""
+    await bench.nats()
+    framework = await bench.worker()
+    sidecar = await bench.sidecar()
+    async with bench.queue() as queue:
+        journal = await bench.journal(queue)
+        fifo = bench.fifo("hold")
+        await bench.dispatch(queue, bench.order("inv-1", fifo), "d1")
+        release = await bench.opened(fifo)
+        await bench.dispatch(queue, bench.order("inv-2"), "d2")
+        drain = asyncio.create_task(bench.http("/drain"))
+        await bench.logged("drain asked for")
+        release()
+        assert await drain == (200, b"drained\n")
+        assert await framework.end() in {0, -signal.SIGTERM}
+        assert await sidecar.end() == 0
+        [first] = await journal.until("result")
+        assert (first["invocationID"], first["state"]) == ("inv-1", "succeeded")
+        await bench.worker()
+        await bench.sidecar()
+        _, second = await journal.until("result", 2)
+        assert (second["invocationID"], second["state"]) == ("inv-2", "succeeded")
+    assert bench.ran() == ["inv-1", "inv-2"]
 
 
 async def test_s30_what_happened_can_be_scraped(bench: "Bench") -> None:
