@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from simulator.kube.kinds import Object
 from simulator.kubelet.backoff import format_delay, pull_delay_s, restart_delay_s
 from simulator.kubelet.context import PodContext
@@ -14,7 +16,8 @@ from simulator.kubelet.environment import ConfigError
 from simulator.kubelet.events import EventType
 from simulator.kubelet.execution import Execution, prepare, rotate, termination_message
 from simulator.kubelet.images import IMAGE_SUBSTITUTED, Program, UnknownImageError, substitution_notice
-from simulator.kubelet.probe_rules import Probe, ProbeCount
+from simulator.kubelet.pre_stop import remaining_grace_s
+from simulator.kubelet.probe_rules import Exec, HttpGet, Probe, ProbeCount
 from simulator.kubelet.probing import ask
 from simulator.kubelet.race import first_of
 from simulator.kubelet.states import ContainerKind, ContainerRecord, Running, Terminated, Waiting, terminated
@@ -25,6 +28,8 @@ from simulator.processes.spawn import CannotStartError
 SYNC_PERIOD_S: Final = 1.0
 """How long (scaled) a container's end, or a failed pull, shows before the back-off that follows it."""
 START_ERROR_CODE: Final = 128
+
+_log = structlog.get_logger(__name__)
 
 
 class Container:
@@ -57,7 +62,10 @@ class Container:
         return self._context.log_path(self.name)
 
     def stop(self, grace_s: float) -> None:
-        """End the container: no more starts, SIGTERM, and after `grace_s` seconds SIGKILL. `run` then returns."""
+        """End the container: no more starts, preStop hook, SIGTERM, and SIGKILL. `run` then returns.
+
+        Hook and SIGTERM together have `grace_s` seconds (see `remaining_grace_s`); with none there is no hook.
+        """
         self._grace_s = grace_s
         self._stopping.set()
 
@@ -161,9 +169,28 @@ class Container:
         first = await first_of(process.wait(), self._stopping.wait(), self._probe(execution))
         if first == 0:
             return
+        grace_s = self._grace_s
         if first == 1:
             self._emit("Killing", f"Stopping container {self.name}")
-        await process.terminate(self._grace_s)
+            grace_s = await self._call_hook(execution, process, grace_s)
+        await process.terminate(grace_s)
+
+    async def _call_hook(self, execution: Execution, process: Process, grace_s: float) -> float:
+        """Run the preStop hook, if there is one and time for it, and return how much of the grace period is left."""
+        if execution.pre_stop is None or grace_s == 0:
+            return grace_s
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        # What ends or kills the container ends the hook too: there is nothing left that it could save.
+        await first_of(process.wait(), self._ask_hook(execution.pre_stop, grace_s, execution))
+        return remaining_grace_s(grace_s, clock() - began)
+
+    async def _ask_hook(self, hook: HttpGet | Exec, timeout_s: float, execution: Execution) -> None:
+        problem = await ask(hook, timeout_s, self._context.node.session, execution.start_command)
+        if problem is not None:
+            # As on a cluster, what was wrong is not in the event: it may be a program's output.
+            self._emit("FailedPreStopHook", "PreStopHook failed", "Warning")
+            _log.warning("preStop hook failed", pod=self._context.full_name, container=self.name, reason=problem)
 
     async def _probe(self, execution: Execution) -> None:
         """Keep the record's `started` and `ready` up to date; return when the container must be restarted."""
@@ -201,10 +228,7 @@ class Container:
             await self._sleep(probe.period_s)
 
     async def _ask(self, probe: Probe, execution: Execution, count: ProbeCount) -> ProbeCount:
-        async def run(command: tuple[str, ...], log: Path) -> Process:
-            return await execution.start(Program(command), log)
-
-        problem = await ask(probe, self._context.node.session, run)
+        problem = await ask(probe.action, probe.timeout_s, self._context.node.session, execution.start_command)
         if problem is not None:
             self._emit("Unhealthy", f"{probe.kind.capitalize()} probe failed: {problem}", "Warning")
         allowed = probe.failures_allowed(self._context.node.time_scale)

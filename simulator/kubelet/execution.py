@@ -13,7 +13,8 @@ from simulator.kube.kinds import Object
 from simulator.kubelet.context import PodContext
 from simulator.kubelet.environment import Translation, container_environment, expand
 from simulator.kubelet.images import Program
-from simulator.kubelet.probe_rules import Probe, ProbeKind, container_probes
+from simulator.kubelet.pre_stop import pre_stop_hook
+from simulator.kubelet.probe_rules import Exec, HttpGet, Probe, ProbeKind, container_probes
 from simulator.kubelet.security import user_of
 from simulator.kubelet.volumes import bindable, container_mounts
 from simulator.processes.process import Process
@@ -26,12 +27,13 @@ MESSAGE_LINES: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """All that is needed to run a container's program, or a probe's command in its place."""
+    """All that is needed to run a container's program, or the command of a probe or hook in its place."""
 
     context: PodContext
     environment: Mapping[str, str]
     binds: tuple[tuple[Path, Path], ...]
     probes: Mapping[ProbeKind, Probe]
+    pre_stop: HttpGet | Exec | None
     home: Path
     needs: tuple[Path, ...]
     user: User | None
@@ -47,6 +49,10 @@ class Execution:
             user=self.user,
             needs=(*self.needs, *program.needs),
         )
+
+    async def start_command(self, command: tuple[str, ...], log: Path) -> Process:
+        """Start a probe's or hook's command beside the container's program. Raises CannotStartError."""
+        return await self.start(Program(command), log)
 
 
 def prepare(context: PodContext, container: Object) -> Execution:
@@ -73,6 +79,7 @@ def prepare(context: PodContext, container: Object) -> Execution:
         container_environment(pod, container, os.environ, home, translation),
         mounts.binds,
         container_probes(container, context.ports),
+        pre_stop_hook(container, context.ports),
         home,
         (home, *(directory for _, directory in mounts.moved)),
         user,

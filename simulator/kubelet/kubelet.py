@@ -25,6 +25,8 @@ from simulator.processes.spawn import Processes
 
 DEFAULT_TIME_SCALE: Final = 0.05
 """A 10 s back-off takes half a second."""
+UNLIMITED: Final = aiohttp.ClientTimeout()
+"""Each probe and each hook has its own time-out; a hook's may be longer than aiohttp's 5 minutes."""
 SCHEDULER: Final = "default-scheduler"
 
 _log = structlog.get_logger(__name__)
@@ -93,7 +95,7 @@ class Kubelet:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with (
             SocketDir(self._processes) as sockets,
-            aiohttp.ClientSession(connector=connector) as session,
+            aiohttp.ClientSession(connector=connector, timeout=UNLIMITED) as session,
             asyncio.TaskGroup() as group,
         ):
             recorder = EventRecorder(self._cluster)

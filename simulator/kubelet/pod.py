@@ -17,7 +17,8 @@ from simulator.kubelet.context import Node, PodContext
 from simulator.kubelet.environment import ConfigError
 from simulator.kubelet.images import substitution_notice
 from simulator.kubelet.pod_status import PodFacts
-from simulator.kubelet.ports import PortReservations, probed_ports
+from simulator.kubelet.ports import PortReservations, called_ports
+from simulator.kubelet.pre_stop import remaining_grace_s
 from simulator.kubelet.race import first_of
 from simulator.kubelet.secrets import fill_secret_volumes
 from simulator.kubelet.security import volume_group
@@ -31,8 +32,6 @@ from simulator.processes.completion import complete
 
 SHUTDOWN_GRACE_S: Final = 5.0
 """What a pod gets when the kubelet itself is stopped, whatever its spec says: nobody wants to wait longer."""
-SIDECAR_GRACE_S: Final = 2.0
-"""What a sidecar gets at least, though the main containers used up the grace period (unless that is shorter still)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +75,7 @@ class PodWorker:
     async def run(self) -> None:
         """Start the pod's containers and keep them running; see the class for the end."""
         writing = asyncio.create_task(self._writer.run())
-        with PortReservations(self._probed_ports()) as ports:
+        with PortReservations(self._called_ports()) as ports:
             try:
                 context = self._make_context(ports.ports)
                 self.containers = _make_containers(context, self._writer.changed)
@@ -100,10 +99,10 @@ class PodWorker:
         for container in self.containers:
             container.kill()
 
-    def _probed_ports(self) -> set[int]:
+    def _called_ports(self) -> set[int]:
         spec = self.pod["spec"]
         try:
-            return probed_ports([*(spec.get("initContainers") or ()), *spec["containers"]])
+            return called_ports([*(spec.get("initContainers") or ()), *spec["containers"]])
         except ConfigError:  # the container that it is about will show it
             return set()
 
@@ -173,11 +172,11 @@ class PodWorker:
     async def _stop_containers(self, grace_s: float) -> None:
         """Main containers first, all at once; then the sidecars, the last one first."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + grace_s
+        began = clock()
         mains = [container for container in self._tasks if container.kind is not ContainerKind.SIDECAR]
         await self._stop(mains, grace_s)
         for container in reversed([container for container in self._tasks if container not in mains]):
-            await self._stop([container], max(deadline - clock(), min(SIDECAR_GRACE_S, grace_s)))
+            await self._stop([container], remaining_grace_s(grace_s, clock() - began))
 
     async def _stop(self, containers: Sequence[Container], grace_s: float) -> None:
         for container in containers:

@@ -1,4 +1,4 @@
-"""Free ports for pods: all pods share this machine's ports, so those that probes name are given others."""
+"""Free ports for pods: all pods share this machine's ports, so those that probes and hooks name are given others."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
 def port_number(container: Object, port: int | str) -> int:
-    """Return the number of a probe's port, which may be the name of one of the container's ports.
+    """Return the number of a port that a probe or hook names, which may be the name of one of the container's ports.
 
     Raises:
         ConfigError: the container has no port of that name.
@@ -23,19 +23,20 @@ def port_number(container: Object, port: int | str) -> int:
     for entry in container.get("ports") or ():
         if entry.get("name") == port:
             return int(entry["containerPort"])
-    raise ConfigError(f'container {container["name"]}: a probe names the port "{port}", which is not among its ports')
+    raise ConfigError(
+        f'container {container["name"]}: a probe or hook names the port "{port}", which is not among its ports'
+    )
 
 
-def probed_ports(containers: Iterable[Object]) -> set[int]:
-    """The ports that probes of these containers name. Raises ConfigError, as `port_number`."""
-    return {port_number(container, port) for container in containers for port in _probe_ports(container)}
+def called_ports(containers: Iterable[Object]) -> set[int]:
+    """The ports that probes and preStop hooks of these containers name. Raises ConfigError, as `port_number`."""
+    return {port_number(container, port) for container in containers for port in _called_ports(container)}
 
 
-def _probe_ports(container: Object) -> Iterator[int | str]:
-    for probe in PROBES:
+def _called_ports(container: Object) -> Iterator[int | str]:
+    for caller in (*map(container.get, PROBES), (container.get("lifecycle") or {}).get("preStop")):
         for action in ("httpGet", "tcpSocket"):
-            target = (container.get(probe) or {}).get(action)
-            if target:
+            if target := (caller or {}).get(action):
                 yield target["port"]
 
 

@@ -101,12 +101,17 @@ def container_probes(container: Object, ports: Mapping[int, int]) -> dict[ProbeK
     return found
 
 
+def http_get(container: Object, http: Object, ports: Mapping[int, int]) -> HttpGet:
+    """Return the request that an `httpGet` asks for; `ports` translates its port. Raises ConfigError: no such port."""
+    port = port_number(container, http["port"])
+    scheme, path = (http.get("scheme") or "HTTP").lower(), (http.get("path") or "/").lstrip("/")
+    headers = tuple((header["name"], header.get("value", "")) for header in http.get("httpHeaders") or ())
+    return HttpGet(f"{scheme}://{POD_IP}:{ports.get(port, port)}/{path}", headers)
+
+
 def _action(container: Object, entry: Object, ports: Mapping[int, int]) -> Action:
     if http := entry.get("httpGet"):
-        port = port_number(container, http["port"])
-        scheme, path = (http.get("scheme") or "HTTP").lower(), (http.get("path") or "/").lstrip("/")
-        headers = tuple((header["name"], header.get("value", "")) for header in http.get("httpHeaders") or ())
-        return HttpGet(f"{scheme}://{POD_IP}:{ports.get(port, port)}/{path}", headers)
+        return http_get(container, http, ports)
     if tcp := entry.get("tcpSocket"):
         port = port_number(container, tcp["port"])
         return TcpSocket(ports.get(port, port))

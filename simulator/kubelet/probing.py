@@ -1,4 +1,4 @@
-"""Asking one probe once."""
+"""Taking the action of a probe, or of a hook, once."""
 
 import asyncio
 import contextlib
@@ -9,22 +9,22 @@ from pathlib import Path
 import aiohttp
 
 from simulator.kubelet.environment import POD_IP
-from simulator.kubelet.probe_rules import Exec, HttpGet, Probe, TcpSocket
+from simulator.kubelet.probe_rules import Action, Exec, HttpGet, TcpSocket
 from simulator.processes.process import Process
 from simulator.processes.spawn import CannotStartError
 
 Run = Callable[[tuple[str, ...], Path], Awaitable[Process]]
-"""Starts a command as the probed container is run; its output goes to the file."""
+"""Starts a command as the container is run; its output goes to the file."""
 
 OUTPUT_LIMIT = 1024
 """Bytes of a command's output that go into the message."""
 
 
-async def ask(probe: Probe, session: aiohttp.ClientSession, run: Run) -> str | None:
-    """Return None if the probe succeeded, else what was wrong; it is given up after the probe's time-out."""
+async def ask(action: Action, timeout_s: float, session: aiohttp.ClientSession, run: Run) -> str | None:
+    """Return None if the action succeeded, else what was wrong; it is given up after `timeout_s` seconds."""
     try:
-        async with asyncio.timeout(probe.timeout_s):
-            match probe.action:
+        async with asyncio.timeout(timeout_s):
+            match action:
                 case HttpGet(url, headers):
                     return await _http_get(session, url, dict(headers))
                 case TcpSocket(port):
@@ -32,7 +32,7 @@ async def ask(probe: Probe, session: aiohttp.ClientSession, run: Run) -> str | N
                 case Exec(command):
                     return await _exec(run, command)
     except TimeoutError:
-        return f"no answer within {probe.timeout_s:g} s"
+        return f"no answer within {timeout_s:g} s"
 
 
 async def _http_get(session: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> str | None:

@@ -57,8 +57,10 @@ _DROPPED_CAPABILITIES = (
 
 def pod_template_for(spec: UnitSpec, settings: ReconcilerSettings) -> Object:
     """Return the pod template of a unit; the sidecar is a restartable init container, so that it starts first."""
-    pod: Object = {"containers": [_runtime_container(spec)]}
+    runtime = _runtime_container(spec)
+    pod: Object = {"containers": [runtime]}
     if spec.serverless:
+        runtime["lifecycle"] = _drain_first(settings)
         pod["initContainers"] = [_sidecar_container(spec, spec.serverless, settings)]
         pod["securityContext"] = {"fsGroup": SHARED_GROUP}
     if volumes := _volumes(spec, settings):
@@ -88,6 +90,11 @@ def _runtime_container(spec: UnitSpec) -> Object:
     if mounts := _runtime_mounts(spec):
         container["volumeMounts"] = mounts
     return container
+
+
+def _drain_first(settings: ReconcilerSettings) -> Object:
+    # Main containers are stopped before sidecars: without this the running calls would be cut off (S14).
+    return {"preStop": {"httpGet": {"path": "/drain", "port": settings.health_port}}}
 
 
 def _command(spec: UnitSpec) -> list[str]:

@@ -18,7 +18,7 @@ from simulator.kubelet.images import (
     Program,
     UnknownImageError,
 )
-from simulator.kubelet.ports import port_number, probed_ports
+from simulator.kubelet.ports import called_ports, port_number
 from simulator.kubelet.probe_rules import Exec, HttpGet, ProbeCount, TcpSocket, container_probes
 from simulator.kubelet.volumes import Mounts, bindable, container_mounts, empty_dirs
 
@@ -251,7 +251,7 @@ HTTP_CONTAINER: Object = {
 
 
 def test_probes() -> None:
-    assert probed_ports([HTTP_CONTAINER, {"name": "d"}]) == {80, 8091}
+    assert called_ports([HTTP_CONTAINER, {"name": "d"}]) == {80, 8091}
     probes = container_probes(HTTP_CONTAINER, {80: 40080, 8091: 48091})
     assert probes["startup"].action == HttpGet("http://127.0.0.1:48091/healthz")
     assert probes["readiness"].action == TcpSocket(40080)

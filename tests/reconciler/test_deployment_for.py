@@ -212,6 +212,16 @@ def test_both_containers_agree_on_every_path(make_unit: MakeUnit, settings: Reco
     assert ("SERVERLESS_FRAMEWORK_SOCKET_PATH", "/tmp/serverless-framework/b.sock") in paths[0]
 
 
+def test_the_sidecar_drains_before_the_runtime_container_ends(make_unit: MakeUnit) -> None:
+    """S14: Kubernetes stops main containers before sidecars; without the hook that would cut running calls off."""
+    deployment = deployment_for(
+        make_unit(serverless=SERVERLESS), ReconcilerSettings(nats_url="127.0.0.1", health_port=9)
+    )
+    assert runtime_of(deployment)["lifecycle"] == {"preStop": {"httpGet": {"path": "/drain", "port": 9}}}
+    assert "lifecycle" not in sidecar_of(deployment)
+    assert "lifecycle" not in runtime_of(deployment_for(make_unit(), ReconcilerSettings(nats_url="127.0.0.1")))
+
+
 def test_socket_volume(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
     deployment = deployment_for(make_unit(serverless=SERVERLESS), settings)
     mount = {"name": "serverless-framework-socket", "mountPath": "/tmp/serverless-framework"}

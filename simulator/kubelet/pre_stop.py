@@ -1,0 +1,34 @@
+"""What a container's preStop hook is, and how much of a grace period is left after it or after another container."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from simulator.kube.kinds import Object
+from simulator.kubelet.environment import ConfigError
+from simulator.kubelet.probe_rules import Exec, HttpGet, http_get
+
+MINIMUM_GRACE_S: Final = 2.0
+"""What a container gets after SIGTERM at least, though others used up the grace period (unless that is shorter)."""
+
+
+def pre_stop_hook(container: Object, ports: Mapping[int, int]) -> HttpGet | Exec | None:
+    """Return the container's preStop hook, None if it has none; `ports` translates its port.
+
+    Raises:
+        ConfigError: the hook is of a kind that is not supported, or names a port that the container does not have.
+    """
+    hook = (container.get("lifecycle") or {}).get("preStop")
+    if not hook:
+        return None
+    if http := hook.get("httpGet"):
+        return http_get(container, http, ports)
+    if command := (hook.get("exec") or {}).get("command"):
+        return Exec(tuple(command))
+    raise ConfigError(
+        f"container {container['name']}: a preStop hook must be an httpGet or exec one for the local kubelet"
+    )
+
+
+def remaining_grace_s(grace_s: float, elapsed_s: float) -> float:
+    """What is left of a grace period for SIGTERM to take effect, in seconds."""
+    return max(grace_s - elapsed_s, min(MINIMUM_GRACE_S, grace_s))
