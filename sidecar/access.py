@@ -41,4 +41,6 @@ def _tls_context(files: TlsFiles) -> ssl.SSLContext:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text"
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import nats.errors
 from nats.aio.client import Client
-from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+from nats.protocol.parser import AWAITING_CONTROL_LINE, PERMISSIONS_ERR, STALE_CONNECTION, Parser
 
 from sidecar.queue_errors import MessageTooLargeError, QueueUnavailableError, ended
 
@@ -145,6 +146,19 @@ class LeanClient(Client):
         finally:
             self.receivers.pop(number, None)
             self._subs.pop(number, None)
+
+    async def _process_err(self, err_msg: str) -> None:
+        """Called by nats-py when the server complains.
+
+        It would close the client for good for all but two complaints. Ours reconnects, for ever (S26): credentials that
+        are refused now may be known later, and a limit that was reached may be raised.
+        """
+        if PERMISSIONS_ERR in err_msg or STALE_CONNECTION in err_msg:
+            await super()._process_err(err_msg)
+            return
+        error = nats.errors.Error(f"nats: {err_msg}")
+        await self._error_cb(error)
+        await self._process_op_err(error)
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
         """Called by nats-py after what it writes itself.

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from sidecar.queue_errors import QueueRefusedError, QueueUnavailableError, ended
 CONNECT_TIMEOUT_S: Final = 5.0
 RECONNECT_WAIT_S: Final = (0.05, 0.25)
 """Each process picks its own wait in this range, so that a restarted server is not met by all at the same instant."""
+REFUSALS_APART_S: Final = 30.0
+"""nats-py tries refused credentials again several times a second; the log says so once in this time."""
 DEFAULT_INBOXES: Final = DEFAULT_INBOX_PREFIX.decode()
 
 log = structlog.get_logger(__name__)
@@ -37,8 +40,12 @@ class Credentials:
 
         Raises:
             OSError: it cannot be read.
+            ValueError: it is not such a file.
         """
-        return cls(path.read_text(encoding="ascii"))
+        text = path.read_text(encoding="ascii")
+        if "BEGIN NATS USER JWT" not in text or "BEGIN USER NKEY SEED" not in text:
+            raise ValueError("a user's JWT and the seed of its key must be in it")
+        return cls(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class _Watch:
         self._client = client
         self._server = server
         self._on_restored = on_restored
+        self._warn_at = 0.0
         self.refusal = ""
         """Why the server did not accept the credentials, when it last said so."""
 
@@ -84,7 +92,9 @@ class _Watch:
             log.warning("refused by the server's permissions", server=self._server, error=text)
         elif "authorization" in text.lower() or "authentication" in text.lower():
             self.refusal = text  # nats-py tries again, which can help: an identity may become known later
-            log.warning("the server does not accept these credentials", server=self._server, error=text)
+            if time.monotonic() >= self._warn_at:
+                self._warn_at = time.monotonic() + REFUSALS_APART_S
+                log.warning("the server does not accept these credentials", server=self._server, error=text)
         else:
             log.debug("queue connection error", server=self._server, error=type(error).__name__)
 

@@ -124,6 +124,24 @@ async def test_what_is_written_without_a_server_arrives_when_it_is_back(
 
 
 @pytest.mark.parametrize(
+    "complaint", ["'authorization violation'", "'maximum connections exceeded'", "stale connection"]
+)
+async def test_s26_a_complaint_of_the_server_does_not_end_the_client(
+    lean: LeanClient, plain: Client, complaint: str
+) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    await lean.hear("a", lambda _subject, _reply, body, _headers: heard.put_nowait(body))
+    before = lean.stats["reconnects"]
+    await lean._process_err(complaint)
+    async with asyncio.timeout(20):
+        while lean.stats["reconnects"] == before:  # noqa: ASYNC110 - nats-py tells it to callbacks only
+            await asyncio.sleep(0.01)
+        await lean.settle()
+        await plain.publish("a", b"after")
+        assert await heard.get() == b"after"
+
+
+@pytest.mark.parametrize(
     ("raw", "headers"),
     [
         (b"", {}),
