@@ -97,6 +97,7 @@ class Publication:
     message_id: str
     message: InvocationMessage
     size: int
+    headers: dict[str, str]
 
 
 @dataclass
@@ -155,7 +156,7 @@ class StubQueue(Queue):
         sequence = self.sequences.setdefault(message_id, len(self.sequences) + 1)
         if not duplicate:
             message = decode(data, InvocationMessage)
-            self.publications.append(Publication(subject, message_id, message, len(data)))
+            self.publications.append(Publication(subject, message_id, message, len(data), dict(headers or {})))
         return Published(self.stream.name, sequence, duplicate)
 
     @asynccontextmanager

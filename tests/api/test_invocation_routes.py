@@ -20,6 +20,7 @@ RESULT = (
     b'"body":{"n": 1.50},"startedAt":"2026-03-04T05:06:07.4Z","completedAt":"2026-03-04T05:06:08.9Z","later":[1]}'
 )
 LIMIT = 4096
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def test_an_async_invocation_is_queued_and_answered_202(api: "Api", queue: "StubQueue") -> None:
@@ -48,6 +49,26 @@ async def test_an_async_invocation_is_queued_and_answered_202(api: "Api", queue:
     )
     assert message.reply_subject == ""
     assert bytes(message.payload) == b'{"text":"hi"}'
+
+
+@pytest.mark.parametrize(
+    ("http", "own", "expected"),
+    [
+        ({"traceparent": PARENT, "tracestate": "v=1"}, {}, {"traceparent": PARENT, "tracestate": "v=1"}),
+        ({}, {"traceparent": PARENT}, {"traceparent": PARENT}),
+        ({"Traceparent": PARENT}, {"traceparent": PARENT.replace("b7", "c7")}, {"traceparent": PARENT}),
+        ({"traceparent": "nonsense"}, {}, {}),
+        ({}, {}, {}),
+    ],
+)
+async def test_s30_the_callers_trace_context_goes_into_the_queue(
+    api: "Api", queue: "StubQueue", http: dict[str, str], own: dict[str, str], expected: dict[str, str]
+) -> None:
+    body = {"serverlessRequestID": "tts", "headers": own}
+    async with api.session.post(f"{api.url}/api/v1/serverless/invocations", json=body, headers=http) as answer:
+        assert answer.status == 202
+    [publication] = queue.publications
+    assert publication.headers == expected
 
 
 async def test_an_invocation_without_an_id_gets_a_fresh_one(api: "Api", queue: "StubQueue") -> None:
