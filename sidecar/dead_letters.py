@@ -73,14 +73,31 @@ def decode_dispatch(data: bytes) -> WorkerDispatchMessage:
     """Decode a dispatch and check its identity fields.
 
     Raises:
-        MalformedMessageError: as for `decode`, or an invocationID that cannot be a message id.
+        MalformedMessageError: as for `decode`, an invocationID that cannot be a message id, or a name too long.
     """
     dispatch = decode(data, WorkerDispatchMessage)
+    require_short(
+        workerName=dispatch.worker_name,
+        workerNamespace=dispatch.worker_namespace,
+        mode=dispatch.mode,
+        replySubject=dispatch.reply_subject,
+    )
     if not is_usable_id(dispatch.invocation_id):
         raise MalformedMessageError(
             f"invocationID must have 1 to {MAX_ID_BYTES} bytes of printable characters without spaces"
         )
     return dispatch
+
+
+def require_short(**texts: str) -> None:
+    """Check texts, by their JSON names, that are copied into results, which must fit into a message (S9).
+
+    Raises:
+        MalformedMessageError: one is longer than any that is meant.
+    """
+    for name, text in texts.items():
+        if len(text) > MAX_ID_BYTES:
+            raise MalformedMessageError(f"{name} has {len(text)} characters, at most {MAX_ID_BYTES} are possible")
 
 
 def is_usable_id(invocation_id: str) -> bool:

@@ -139,6 +139,8 @@ class Invocations:
         mismatch = self._identity.mismatch(dispatch)
         if mismatch:
             return Rejected(recognise(delivery.data), FailureClass.DISPATCH_ERROR, mismatch)
+        if dispatch.serverless_request_id != self._config.request_id:  # written otherwise; it becomes part of subjects
+            dispatch = msgspec.structs.replace(dispatch, serverless_request_id=self._config.request_id)
         invocation_id, attempt = dispatch.invocation_id, delivery.attempt
         if attempt > 1:
             self._meters.redeliveries += 1

@@ -12,7 +12,7 @@ from sidecar.events import event_id
 from sidecar.messages import DeadLetterMessage, InvocationResultMessage, WorkerMetricMessage, encode
 from sidecar.outcome import without_body
 from sidecar.ports import QueuePort
-from sidecar.queue_errors import QueueError
+from sidecar.queue_errors import MessageTooLargeError, QueueError
 from sidecar.results import StoredResult
 from sidecar.stored import Published
 from sidecar.subjects import dead_letter_message_id, is_reply_subject, result_message_id
@@ -22,8 +22,8 @@ FIRST_RETRY_S: Final = 0.05
 LONGEST_RETRY_S: Final = 5.0
 DEAD_LETTER_ATTEMPTS: Final = 8
 """About ten seconds; the original stays in the stream anyway."""
-HEADER_BYTES: Final = 512
-"""Room for subject and message id, which count against the server's limit."""
+HEADER_BYTES: Final = 1024
+"""Room for the headers, which count against the server's limit: a message id and a trace context of any length."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,9 @@ class Publisher:
         """Store a result durably, however long that takes, then reply to a waiting caller (S9, S10).
 
         `trace` goes into the NATS headers of both (S30).
+
+        Raises:
+            MessageTooLargeError: for a result that `fitted` did not see.
         """
         subject = self._queue.subjects.result(stored.request_id)
         published = await self._store(subject, stored.data, result_message_id(stored.invocation_id), trace)
@@ -104,6 +107,8 @@ class Publisher:
         while True:
             try:
                 return await self._queue.publish(subject, data, message_id=message_id, headers=headers)
+            except MessageTooLargeError:
+                raise  # it will not become smaller
             except QueueError as error:
                 log.warning("not stored yet", messageID=message_id, error=str(error))
                 await asyncio.sleep(next(waits))

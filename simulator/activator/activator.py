@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from sidecar.dead_letters import Origin, dead_letter, is_usable_id, recognise, rejected_result
+from sidecar.dead_letters import Origin, dead_letter, is_usable_id, recognise, rejected_result, require_short
 from sidecar.deliveries import ConsumerSettings, Delivery, kept_in_progress
 from sidecar.messages import (
     FailureClass,
@@ -267,6 +267,7 @@ def _checked(delivery: Delivery) -> InvocationMessage:
         pool = normalise_request_id(invocation.serverless_request_id)
     except SubjectError as error:
         raise MalformedMessageError(str(error)) from error
+    require_short(mode=invocation.mode, replySubject=invocation.reply_subject)
     if not is_usable_id(invocation.invocation_id):
         raise MalformedMessageError("invocationID must be printable, without spaces, and not too long")
     return msgspec.structs.replace(invocation, serverless_request_id=pool)

@@ -1,10 +1,15 @@
 """What becomes of a dispatch: results, replies, redeliveries, dead letters (contract 7.3 and 7.4), in memory."""
 
+import msgspec
 import pytest
 
 from sidecar.connection import Response
+from sidecar.dead_letters import MAX_ID_BYTES
 from sidecar.framework_client import BrokenCallError, NeverSentError
-from sidecar.queue_errors import QueueRefusedError, QueueUnavailableError
+from sidecar.publishing import HEADER_BYTES
+from sidecar.queue_errors import MessageTooLargeError, QueueRefusedError, QueueUnavailableError
+from sidecar.stored import MESSAGE_ID_HEADER
+from sidecar.subjects import result_message_id
 from tests.sidecar.rig import OK, Gate, Json, answer_ok, dispatch, running
 
 
@@ -162,9 +167,43 @@ async def test_what_cannot_be_handled_is_dead_lettered(data: bytes, failure_clas
     assert rig.framework.calls == ["good"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "replies"),
+    [({"workerName": " " * 90_000 + "w1"}, 1), ({"mode": "x" * 90_000}, 1), ({"replySubject": "x" * 90_000}, 0)],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else str(value),
+)
+async def test_s9_no_text_of_a_dispatch_makes_a_result_that_never_fits(changes: Json, replies: int) -> None:
+    async with running(answer_ok) as rig:
+        assert await rig.ended(rig.put(dispatch(**changes))) == ["term malformed_message"]
+    [result] = rig.of("result")
+    assert result["failureClass"] == "malformed_message"
+    assert len(msgspec.json.encode(result)) < 2_000
+    assert len(rig.of("reply")) == replies
+
+
+async def test_s9_a_result_that_is_refused_for_its_size_is_not_published_for_ever() -> None:
+    async with running(answer_ok) as rig:
+        rig.queue.errors["result"] = [MessageTooLargeError("too large")]
+        first = rig.put(dispatch())
+        second = rig.put(dispatch("b", replySubject=""))
+        assert await rig.ended(second) == ["ack"]
+        assert first.outcome == ""
+    assert [result["invocationID"] for result in rig.of("result")] == ["b"]
+
+
+def test_the_headers_of_the_longest_names_fit_beside_the_largest_result() -> None:
+    message_id = result_message_id("x" * MAX_ID_BYTES)
+    headers = {MESSAGE_ID_HEADER: message_id, "traceparent": "0" * 55, "tracestate": "v" * 512}
+    lines = ["NATS/1.0", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    assert len("\r\n".join(lines)) <= HEADER_BYTES
+
+
 async def test_names_are_compared_as_the_subjects_tokens() -> None:
     async with running(answer_ok) as rig:
-        assert await rig.ended(rig.put(dispatch(workerName=" W1 ", serverlessRequestID="POOL"))) == ["ack"]
+        assert await rig.ended(rig.put(dispatch(workerName=" W1 ", serverlessRequestID=" POOL"))) == ["ack"]
+    [result] = rig.of("result")
+    assert (result["subject"], result["serverlessRequestID"]) == ("runtime.serverless.result.pool", "pool")
+    assert {event["subject"] for event in rig.of("metrics")} == {"runtime.serverless.metrics.pool"}
 
 
 async def test_too_many_deliveries_are_dead_lettered_without_a_run() -> None:
