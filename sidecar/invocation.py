@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from sidecar.backoff import jittered
-from sidecar.cancels import CancelledCalls
+from sidecar.cancellation import CancelledCalls
 from sidecar.config import Config
 from sidecar.dead_letters import Origin, Recognised, dead_letter, decode_dispatch, recognise, rejected_result
 from sidecar.deadline import budget, queue_wait_s

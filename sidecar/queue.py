@@ -181,8 +181,7 @@ class Queue:
             QueueUnavailableError: no answer within `timeout_s` seconds; it may have been stored.
             QueueRefusedError: no stream takes the subject, or the server refused.
         """
-        sent = {MESSAGE_ID_HEADER: message_id, **headers} if headers else {MESSAGE_ID_HEADER: message_id}
-        return published(await self._requests.start(subject, data, timeout_s, sent))
+        return published(await self._requests.start(subject, data, timeout_s, _with_id(message_id, headers)))
 
     def start_publish(
         self, subject: str, data: bytes, message_id: str, headers: Mapping[str, str] | None, answer: Answer
@@ -192,8 +191,7 @@ class Queue:
         Raises:
             QueueError: it could not be sent.
         """
-        sent = {MESSAGE_ID_HEADER: message_id, **headers} if headers else {MESSAGE_ID_HEADER: message_id}
-        self._requests.send(subject, data, REQUEST_TIMEOUT_S, sent, answer)
+        self._requests.send(subject, data, REQUEST_TIMEOUT_S, _with_id(message_id, headers), answer)
 
     async def send(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send on core NATS: whoever listens now gets it, nobody stores it.
@@ -293,3 +291,7 @@ class Queue:
         await consumer.open()
         self._consumers.add(consumer)
         return consumer
+
+
+def _with_id(message_id: str, headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {MESSAGE_ID_HEADER: message_id, **headers} if headers else {MESSAGE_ID_HEADER: message_id}

@@ -13,7 +13,7 @@ import structlog
 
 from sidecar.access import access_for
 from sidecar.backoff import jittered
-from sidecar.cancels import listen_for_cancels
+from sidecar.cancellation import listen_for_cancels
 from sidecar.concurrency import max_ack_pending
 from sidecar.config import Config
 from sidecar.dispatch import DispatchLoop
