@@ -1,6 +1,7 @@
 """Invocations that nobody wants any more (S8): hearing of them, and remembering those that did not start yet.
 
-A cancel message is `{"invocationID": "..."}`, on core NATS, from whoever no longer wants the call.
+A cancel message is `{"invocationID": "..."}`, on core NATS, from whoever no longer wants the call; with
+`"ifNotStarted": true` it is for a call that waits, and one that runs goes on.
 """
 
 from collections import OrderedDict
@@ -20,24 +21,25 @@ MAX_REMEMBERED: Final = 1000
 log = structlog.get_logger(__name__)
 
 
-class CancelMessage(msgspec.Struct, frozen=True, kw_only=True):
+class CancelMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """API or activator → cancel. Only the worker that runs the invocation, or holds it, acts on it."""
 
     invocation_id: str = msgspec.field(name="invocationID")
+    if_not_started: bool = msgspec.field(name="ifNotStarted", default=False)
 
 
-def decode_cancel(data: bytes) -> str:
-    """Return the ID of the invocation to cancel.
+def decode_cancel(data: bytes) -> CancelMessage:
+    """Return the checked message.
 
     Raises:
         MalformedMessageError: too large, not JSON, or without an ID that an invocation can have.
     """
     if len(data) > MAX_CANCEL_BYTES:
         raise MalformedMessageError(f"a cancel message of {len(data)} bytes, at most {MAX_CANCEL_BYTES} are read")
-    invocation_id = decode(data, CancelMessage).invocation_id
-    if not is_usable_id(invocation_id):
+    message = decode(data, CancelMessage)
+    if not is_usable_id(message.invocation_id):
         raise MalformedMessageError("a cancel message whose invocationID no invocation can have")
-    return invocation_id
+    return message
 
 
 class CancelledCalls:
@@ -62,20 +64,22 @@ class CancelledCalls:
         return True
 
 
-async def listen_for_cancels(queue: Queue, subject: str, cancel: Callable[[str], None]) -> None:
-    """Call `cancel` with each invocation ID that is cancelled on `subject`, as long as the connection lasts.
+async def listen_for_cancels(queue: Queue, subject: str, cancel: Callable[[str, bool], None]) -> None:
+    """Call `cancel` with what each message on `subject` says: the invocation's ID, and whether only if not started.
+
+    It goes on as long as the connection lasts.
 
     Raises:
         QueueError: the server refuses.
     """
 
-    def receive(data: bytes) -> None:
+    def receive(_subject: str, data: bytes) -> None:
         try:
-            invocation_id = decode_cancel(data)
+            message = decode_cancel(data)
         except MalformedMessageError as error:
             log.warning("cancel message ignored", error=str(error))
             return
-        log.info("invocation cancelled", invocationID=invocation_id)
-        cancel(invocation_id)
+        log.info("cancel message", invocationID=message.invocation_id, ifNotStarted=message.if_not_started)
+        cancel(message.invocation_id, message.if_not_started)
 
     await queue.hear(subject, receive)

@@ -40,6 +40,8 @@ class ConsumerSettings:
     filter_subject: str
     ack_wait_s: float
     max_ack_pending: int = 1000
+    start_sequence: int = 0
+    """Where in the stream a new consumer begins; 0: at the first message."""
 
 
 class Delivery:
@@ -79,6 +81,17 @@ class Delivery:
         """Position among the consumer's deliveries."""
 
     @property
+    def stored_at(self) -> float:
+        """When the message was stored, by the server's clock: seconds since 1970."""
+        fields = self._reply.split(".")
+        return int(fields[7 if len(fields) == 9 else 9]) / 1e9
+
+    @property
+    def raw_headers(self) -> bytes:
+        """All NATS headers as they came; see `sidecar.nats_client.parse_headers`."""
+        return self._headers
+
+    @property
     def extra_headers(self) -> Mapping[str, str]:
         """NATS headers, if there are others than the message id."""
         raw = self._headers
@@ -93,6 +106,10 @@ class Delivery:
             QueueUnavailableError: no confirmation in time; the message may be delivered again.
         """
         await self._requests.start(self._reply, b"+ACK", timeout_s)
+
+    def ack_unconfirmed(self) -> None:
+        """Mark the message as done; should that be lost, it is delivered again: for those whom that does not harm."""
+        self._client.write(self._reply, b"+ACK")
 
     async def nak(self, delay_s: float = 0) -> None:
         """Give the message back, to be delivered again after `delay_s` seconds."""
@@ -114,6 +131,8 @@ class Consumer:
         self.name = name
         self.ack_wait_s = ack_wait_s
         """How long the server waits for an ack, in seconds; 0 where none is needed."""
+        self.interruptions = 0
+        """How often the connection was lost: what was on its way then is lost, where nothing is acknowledged."""
         self._client = client
         self._requests = requests
         self._pull_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
@@ -181,6 +200,7 @@ class Consumer:
 
     def restart(self) -> None:
         """Ask anew: the connection that carried the pull requests is gone."""
+        self.interruptions += 1
         self._wanted = 0
         self._news.set()
 
@@ -212,6 +232,8 @@ class Consumer:
             # What the server sent before it heard of this still arrives.
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._client.unhear(subscription)
+        if not self.ack_wait_s:
+            self._received.clear()
         while self._received:
             with suppress(QueueError):  # the server delivers it again after the ack wait
                 await self._received.popleft().nak()

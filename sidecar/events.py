@@ -74,22 +74,23 @@ class Events:
         event: WorkerMetricMessage,
         *,
         attempt: int = 1,
+        dispatch: int = 1,
         headers: Mapping[str, str] | None = None,
         ttl_s: float = 0,
     ) -> None:
         """Write an event, or keep it until that is possible again; too many under way drop it.
 
-        `attempt` is the invocation's delivery count (S12). With `ttl_s` the stream forgets the event after that many
-        seconds, if it can (S15).
+        `attempt` is the delivery count of the invocation's `dispatch`-th dispatch (S12). With `ttl_s` the stream
+        forgets the event after that many seconds, if it can (S15).
         """
         if len(self._waiting) + len(self._unanswered) >= MAX_UNDER_WAY:
             self._meters.events_dropped += 1
-            log.warning("metric event dropped, too many are under way", messageID=event_id(event, attempt))
+            log.warning("metric event dropped, too many are under way", messageID=event_id(event, attempt, dispatch))
             return
         if ttl_s:
             headers = {**(headers or {}), TTL_HEADER: f"{max(round(ttl_s), 1)}s"}
         subject = self._queue.subjects.metrics(event.serverless_request_id)
-        sending = _Sending(self, subject, encode(event), event_id(event, attempt), headers)
+        sending = _Sending(self, subject, encode(event), event_id(event, attempt, dispatch), headers)
         if self._waiting or self._trouble.is_set():
             self._waiting.append(sending)
         else:
@@ -167,6 +168,8 @@ async def publishing_events(queue: QueuePort, meters: Meters) -> AsyncIterator[E
         writing.cancel()
 
 
-def event_id(event: WorkerMetricMessage, attempt: int = 1) -> str:
+def event_id(event: WorkerMetricMessage, attempt: int = 1, dispatch: int = 1) -> str:
     """An event's message id."""
-    return metric_message_id(event.worker_name, event.event_type, event.reported_at, event.invocation_id, attempt)
+    return metric_message_id(
+        event.worker_name, event.event_type, event.reported_at, event.invocation_id, attempt, dispatch
+    )

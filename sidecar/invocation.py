@@ -1,6 +1,7 @@
 """One dispatch from delivery to its end (contract 7.3): check, run once, publish, acknowledge."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -37,10 +38,12 @@ from sidecar.outcome import (
     started_event,
     timed_out,
     too_late,
+    worker_lost,
 )
 from sidecar.ports import DeliveryPort
 from sidecar.publishing import Publisher
 from sidecar.results import RecentResults, StoredResult
+from sidecar.stored import ONCE_HEADER, dispatch_number
 from sidecar.tracing import trace_headers
 
 End: TypeAlias = Callable[[WorkerDispatchMessage, datetime, datetime], InvocationResultMessage]
@@ -122,12 +125,15 @@ class Invocations:
         self._cancelled = CancelledCalls()
         self._calls: dict[str, _Call] = {}
 
-    def cancel(self, invocation_id: str) -> None:
-        """Nobody wants this invocation any more: end its call, or do not start it (S8)."""
-        self._cancelled.add(invocation_id)
+    def cancel(self, invocation_id: str, if_not_started: bool = False) -> None:
+        """Nobody wants this invocation any more: end its call, or do not start it (S8).
+
+        With `if_not_started` a call that runs goes on; one that waits, or arrives later, still does not start.
+        """
         call = self._calls.get(invocation_id)
-        if call is not None:
-            self._cancelled.take(invocation_id)
+        if call is None:
+            self._cancelled.add(invocation_id)
+        elif not if_not_started:
             call.stop(cancelled)
 
     async def execute(self, delivery: DeliveryPort) -> Answered | Rejected:
@@ -153,12 +159,18 @@ class Invocations:
             log.info("redelivered, answered from memory", invocationID=invocation_id, attempt=attempt)
             self._meters.answered_from_memory += 1
             return Answered(replied_to(stored, dispatch.reply_subject), None, trace)
+        if attempt > 1 and ONCE_HEADER in delivery.extra_headers:
+            result, stored = self._publisher.fitted(worker_lost(dispatch, utc_now()))
+            self._recent.add(stored)
+            return Answered(stored, ended_event(result, self._meters.inflight), trace)
         if attempt > self._config.max_deliver:
             exhausted = f"delivered {attempt} times without a result"
             return Rejected(recognise(delivery.data), FailureClass.RETRY_EXHAUSTED, exhausted)
-        return await self._run_once(dispatch, attempt, trace)
+        return await self._run_once(dispatch, delivery, trace)
 
-    async def _run_once(self, dispatch: WorkerDispatchMessage, attempt: int, trace: Mapping[str, str]) -> Answered:
+    async def _run_once(
+        self, dispatch: WorkerDispatchMessage, delivery: DeliveryPort, trace: Mapping[str, str]
+    ) -> Answered:
         now = utc_now()
         waited_s = queue_wait_s(dispatch, now)
         if waited_s is not None:
@@ -169,7 +181,7 @@ class Invocations:
         elif self._cancelled.take(dispatch.invocation_id):
             result = cancelled(dispatch, now, now)
         else:
-            result = await self._run(dispatch, attempt, trace, now, left_s)
+            result = await self._run(dispatch, delivery, trace, now, left_s)
             self._meters.handler.observe((result.completed_at - now).total_seconds())
         result, stored = self._publisher.fitted(result)
         self._recent.add(stored)
@@ -179,7 +191,7 @@ class Invocations:
     async def _run(
         self,
         dispatch: WorkerDispatchMessage,
-        attempt: int,
+        delivery: DeliveryPort,
         trace: Mapping[str, str],
         started_at: datetime,
         left_s: float | None,
@@ -190,7 +202,7 @@ class Invocations:
         self._meters.inflight += 1
         self._watch.call_began()
         started = started_event(dispatch, self._meters.inflight, started_at)
-        self._events.publish(started, attempt=attempt, headers=trace)
+        self._report(started, delivery, trace)
         try:
             return await self._call(dispatch, trace, started_at)
         except asyncio.CancelledError:
@@ -231,8 +243,13 @@ class Invocations:
         await self._publisher.result(conclusion.stored, conclusion.trace)
         self._meters.publish.observe(time.monotonic() - began_at)
         if conclusion.event is not None:
-            self._events.publish(conclusion.event, attempt=delivery.attempt, headers=conclusion.trace)
+            self._report(conclusion.event, delivery, conclusion.trace)
         await delivery.ack()
+
+    def _report(self, event: WorkerMetricMessage, delivery: DeliveryPort, trace: Mapping[str, str]) -> None:
+        """Publish an event of this very run: its id differs from those of the invocation's other runs (S12)."""
+        dispatch = dispatch_number(delivery.extra_headers)
+        self._events.publish(event, attempt=delivery.attempt, dispatch=dispatch, headers=trace)
 
     async def give_up(self, delivery: DeliveryPort, error: str) -> None:
         """After an unexpected failure: try again later, or dead-letter it when that was tried often enough."""
@@ -246,7 +263,9 @@ class Invocations:
     async def _reject(self, delivery: DeliveryPort, rejected: Rejected) -> None:
         config, now = self._config, utc_now()
         origin = Origin.of(delivery, source=Source.DISPATCH, stream=config.stream_name, consumer=config.consumer_name)
-        known, failure_class, error = rejected.known, rejected.failure_class, rejected.error
+        failure_class, error = rejected.failure_class, rejected.error
+        # Whatever pool it names: it came to this one's worker, who may publish for no other (S23).
+        known = dataclasses.replace(rejected.known, request_id=config.request_id)
         log.warning(
             "dispatch rejected",
             invocationID=known.invocation_id,

@@ -54,6 +54,8 @@ class FailureClass:
     """The budget was used up before the call could start: it did not run (S7)."""
     CANCELLED: Final = "cancelled"
     """The caller or the platform took the invocation back (S8)."""
+    WORKER_LOST: Final = "worker_lost"
+    """Its worker was lost when it may have run, and it must not run again (S13)."""
     NO_WORKER_TEMPLATE: Final = "no_worker_template"
     ACTIVATION_TIMEOUT: Final = "activation_timeout"
     DISPATCH_ERROR: Final = "dispatch_error"

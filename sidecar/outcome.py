@@ -137,6 +137,12 @@ def cancelled(dispatch: WorkerDispatchMessage, started_at: datetime, completed_a
     return failed(dispatch, error, started_at, completed_at, failure_class=FailureClass.CANCELLED)
 
 
+def worker_lost(dispatch: WorkerDispatchMessage, now: datetime) -> InvocationResultMessage:
+    """The result of a call that may have run in this worker before, and must not run again: 502 `failed` (S13)."""
+    error = "the sidecar before this one may have run it, and this pool's invocations must not run again"
+    return failed(dispatch, error, now, now, failure_class=FailureClass.WORKER_LOST)
+
+
 def without_body(result: InvocationResultMessage, error: str) -> InvocationResultMessage:
     """The failure in place of a result that is too large to be stored (S9)."""
     return msgspec.structs.replace(

@@ -25,6 +25,7 @@ from sidecar.queue_errors import (
     QueueRefusedError,
     QueueUnavailableError,
     TtlRefusedError,
+    WrongSequenceError,
     translated,
 )
 from sidecar.requests import Answer, Requests
@@ -54,6 +55,7 @@ __all__ = [
     "QueueUnavailableError",
     "StreamSettings",
     "TtlRefusedError",
+    "WrongSequenceError",
     "published",
     "redact_url",
 ]
@@ -170,7 +172,7 @@ class Queue:
         subject: str,
         data: bytes,
         *,
-        message_id: str,
+        message_id: str = "",
         headers: Mapping[str, str] | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Published:
@@ -179,6 +181,7 @@ class Queue:
         Raises:
             MessageTooLargeError: larger than `max_payload`.
             QueueUnavailableError: no answer within `timeout_s` seconds; it may have been stored.
+            WrongSequenceError: `headers` hold an expectation that is not met.
             QueueRefusedError: no stream takes the subject, or the server refused.
         """
         return published(await self._requests.start(subject, data, timeout_s, _with_id(message_id, headers)))
@@ -193,6 +196,15 @@ class Queue:
         """
         self._requests.send(subject, data, REQUEST_TIMEOUT_S, _with_id(message_id, headers), answer)
 
+    async def request(self, subject: str, body: bytes, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
+        """Ask whoever serves a subject, such as one of the JetStream API, and return the answer's body.
+
+        Raises:
+            QueueUnavailableError: no answer within `timeout_s` seconds.
+            QueueRefusedError: nobody serves the subject.
+        """
+        return await self._requests.start(subject, body, timeout_s)
+
     async def send(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send on core NATS: whoever listens now gets it, nobody stores it.
 
@@ -201,15 +213,19 @@ class Queue:
         """
         self._client.write(subject, data, headers=headers)
 
-    async def hear(self, subject: str, receive: Callable[[bytes], None]) -> None:
-        """Have `receive` called with each message on a core NATS subject, as long as the connection lasts.
+    async def hear(self, subject: str, receive: Callable[[str, bytes], None]) -> None:
+        """Have `receive` called with subject and body of each message on core NATS, as long as the queue is open.
 
         Raises:
             QueueError: the server refuses.
         """
         with translated(f"subscribe to {subject}"):
-            await self._client.hear(subject, lambda _subject, _reply, body, _headers: receive(body))
+            await self._client.hear(subject, lambda to, _reply, body, _headers: receive(to.decode(), body))
             await self._client.settle()
+
+    def new_inbox(self) -> str:
+        """A fresh subject for answers, which this connection may hear."""
+        return self._client.new_inbox()
 
     @asynccontextmanager
     async def listen(self, subject: str) -> AsyncIterator[Inbox]:
@@ -268,30 +284,37 @@ class Queue:
         with translated(f"delete consumer {durable}"), suppress(nats.js.errors.NotFoundError):
             await self._jetstream.delete_consumer(self.stream.name, durable)
 
-    async def reader(self, subject: str, start_sequence: int) -> Consumer:
+    async def reader(
+        self, subject: str, start_sequence: int, *, stream: str = "", headers_only: bool = False
+    ) -> Consumer:
         """Look on at what is stored: a temporary consumer from a stream sequence on, whose deliveries need no ack.
+
+        `stream` is another stream than the platform's; `headers_only` leaves the bodies out.
 
         Raises:
             QueueError: the server refuses, or does not answer.
         """
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=start_sequence,
+            opt_start_seq=max(start_sequence, 1),
             ack_policy=AckPolicy.NONE,
             filter_subject=subject,
             inactive_threshold=READER_THRESHOLD_S,
             mem_storage=True,
+            headers_only=headers_only,
         )
+        stream = stream or self.stream.name
         with translated(f"reader of {subject}"):
-            made = await self._jetstream.add_consumer(self.stream.name, config)
-        return await self._opened(made.name, 0)
+            made = await self._jetstream.add_consumer(stream, config)
+        return await self._opened(made.name, 0, stream)
 
-    async def _opened(self, name: str, ack_wait_s: float) -> Consumer:
-        consumer = Consumer(self._client, self._requests, self.stream.name, name, ack_wait_s)
+    async def _opened(self, name: str, ack_wait_s: float, stream: str = "") -> Consumer:
+        consumer = Consumer(self._client, self._requests, stream or self.stream.name, name, ack_wait_s)
         await consumer.open()
         self._consumers.add(consumer)
         return consumer
 
 
 def _with_id(message_id: str, headers: Mapping[str, str] | None) -> dict[str, str]:
-    return {MESSAGE_ID_HEADER: message_id, **headers} if headers else {MESSAGE_ID_HEADER: message_id}
+    named = {MESSAGE_ID_HEADER: message_id} if message_id else {}
+    return {**named, **headers} if headers else named

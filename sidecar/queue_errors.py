@@ -27,6 +27,10 @@ class MessageTooLargeError(QueueRefusedError):
     """The message is larger than the server's `max_payload`."""
 
 
+class WrongSequenceError(QueueRefusedError):
+    """Somebody else published where the publisher expected to be the next; look again, then decide anew."""
+
+
 class TtlRefusedError(QueueRefusedError):
     """The stream takes no message with a time to live; without it the message would be taken."""
 

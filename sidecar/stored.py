@@ -1,16 +1,33 @@
 """What JetStream answers when it is asked to store a message."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from sidecar.queue_errors import QueueError, QueueRefusedError, QueueUnavailableError, TtlRefusedError
+from sidecar.queue_errors import (
+    QueueError,
+    QueueRefusedError,
+    QueueUnavailableError,
+    TtlRefusedError,
+    WrongSequenceError,
+)
 
 MESSAGE_ID_HEADER: Final = "Nats-Msg-Id"
 TTL_HEADER: Final = "Nats-TTL"
 """With it the stream forgets a message after a time such as `45s`, if it allows that."""
+EXPECTED_HEADER: Final = "Nats-Expected-Last-Subject-Sequence"
+"""With it a message is stored only if the last one on its subject has this sequence; 0: if there is none."""
+ATTEMPT_HEADER: Final = "Serverless-Attempt"
+"""On a dispatch that was moved: the how-manieth of its invocation it is, from 2 on (S13)."""
+ONCE_HEADER: Final = "Serverless-Once"
+"""On the dispatches of pools whose invocations must not run again: a second delivery is not run (S13)."""
+RUNS_HEADER: Final = "Serverless-Runs"
+"""On a dispatch that was moved: how often the invocation may have run before."""
 _TTL_DISABLED: Final = 10166
 """The server's `err_code` when the stream has no `allow_msg_ttl`."""
+_WRONG_SEQUENCE: Final = frozenset({10071, 10164})
+"""The server's `err_code`s when `EXPECTED_HEADER` does not hold."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -39,12 +56,24 @@ class _PublishAnswer(msgspec.Struct, frozen=True):
 _publish_answers = msgspec.json.Decoder(_PublishAnswer)
 
 
+def dispatch_number(headers: Mapping[str, str]) -> int:
+    """The how-manieth dispatch of its invocation a message is, by its headers."""
+    return number_in(headers, ATTEMPT_HEADER, 1)
+
+
+def number_in(headers: Mapping[str, str], name: str, default: int) -> int:
+    """A number among the headers; `default` where there is none that makes sense."""
+    text = headers.get(name, "")
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else default
+
+
 def published(answer: bytes) -> Published:
     """What the server's answer to `Queue.start_publish` says.
 
     Raises:
         QueueUnavailableError: the server could not store it now.
         QueueRefusedError: the server refused.
+        WrongSequenceError: the subject's last message is another one than was expected.
         TtlRefusedError: the stream takes no message with a time to live.
     """
     try:
@@ -59,6 +88,8 @@ def published(answer: bytes) -> Published:
 def _refused(refusal: _Refusal) -> QueueError:
     if refusal.err_code == _TTL_DISABLED:
         return TtlRefusedError(refusal.description)
+    if refusal.err_code in _WRONG_SEQUENCE:
+        return WrongSequenceError(refusal.description)
     if refusal.code >= 500:
         return QueueUnavailableError(refusal.description)
     return QueueRefusedError(refusal.description)

@@ -29,7 +29,8 @@ def consumer_config(settings: ConsumerSettings) -> ConsumerConfig:
     """The consumer as it is made."""
     return ConsumerConfig(
         durable_name=settings.durable,
-        deliver_policy=DeliverPolicy.ALL,
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE if settings.start_sequence else DeliverPolicy.ALL,
+        opt_start_seq=settings.start_sequence or None,
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=settings.ack_wait_s,
         filter_subject=settings.filter_subject,

@@ -8,6 +8,7 @@ from datetime import datetime
 DEFAULT_PREFIX = "runtime.serverless"
 DEFAULT_STREAM = "RUNTIME_SERVERLESS"
 ACTIVATOR_CONSUMER = "runtime-activator"
+RESULT_STORE_CONSUMER = "runtime-result-store"
 UNKNOWN = "unknown"
 
 _LITERAL = re.compile(r"[^ .*>]+(?:\.[^ .*>]+)*")
@@ -109,6 +110,14 @@ class Subjects:
         """Where one worker's sidecar hears, on core NATS, that an invocation is no longer wanted (S8)."""
         return f"{self.prefix}.cancel.{dispatch_token(request_id)}.{dispatch_token(worker_name)}"
 
+    def cancel_queued(self, request_id: str) -> str:
+        """Where activators hear, on core NATS, that an invocation of a pool is no longer wanted, wherever it is."""
+        return f"{self.prefix}.cancel.{dispatch_token(request_id)}"
+
+    def all_cancels(self) -> str:
+        """Where activators listen: `cancel_queued` of all pools."""
+        return f"{self.prefix}.cancel.*"
+
     def result(self, request_id: str) -> str:
         """Where the durable results of a pool go."""
         return f"{self.prefix}.result.{request_id}"
@@ -127,9 +136,13 @@ class Subjects:
         return [f"{self.prefix}.{kind}" for kind in kinds]
 
 
-def dispatch_message_id(invocation_id: str, worker_name: str) -> str:
-    """`Nats-Msg-Id` of a dispatch (contract 2.4). An invocation's own is its bare ID."""
-    return f"dispatch-{invocation_id}-{dispatch_token(worker_name)}"
+def dispatch_message_id(invocation_id: str, worker_name: str, attempt: int = 1) -> str:
+    """`Nats-Msg-Id` of a dispatch (contract 2.4). An invocation's own is its bare ID.
+
+    An invocation that is moved may come back to a worker, so from the second dispatch on its number is part of the id.
+    """
+    again = f"-{attempt}" if attempt > 1 else ""
+    return f"dispatch-{invocation_id}-{dispatch_token(worker_name)}{again}"
 
 
 def result_message_id(invocation_id: str) -> str:
@@ -138,14 +151,22 @@ def result_message_id(invocation_id: str) -> str:
 
 
 def metric_message_id(
-    worker_name: str, event_type: str, reported_at: datetime, invocation_id: str = "", attempt: int = 1
+    worker_name: str,
+    event_type: str,
+    reported_at: datetime,
+    invocation_id: str = "",
+    attempt: int = 1,
+    dispatch: int = 1,
 ) -> str:
     """`Nats-Msg-Id` of a metric event (contract 2.4); without an invocation the time makes it unique.
 
-    The events of a second run would be dropped as duplicates, so from the second attempt on it is part of the id (S12).
+    The events of a second run would be dropped as duplicates, so from the second delivery on, or the second `dispatch`
+    on, their numbers are part of the id (S12).
     """
     if invocation_id:
         again = f"-{attempt}" if attempt > 1 else ""
+        if dispatch > 1:
+            again = f"-{dispatch}.{attempt}"
         return f"metric-{invocation_id}-{dispatch_token(event_type)}{again}"
     nanoseconds = int(reported_at.timestamp() * 1_000_000) * 1000
     return f"metric-{dispatch_token(worker_name)}-{dispatch_token(event_type)}-{nanoseconds}"

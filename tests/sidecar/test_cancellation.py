@@ -1,17 +1,24 @@
-"""Cancel messages (S8): one usable ID, or a classified error."""
+"""Cancel messages (S8): one usable ID, or a classified error; and those that are for calls that wait only."""
 
 import pytest
 
-from sidecar.cancellation import MAX_CANCEL_BYTES, decode_cancel
+from sidecar.cancellation import MAX_CANCEL_BYTES, CancelMessage, decode_cancel
 from sidecar.messages import MalformedMessageError
+from tests.sidecar.rig import Gate, dispatch, running
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b'{"invocationID":"inv-1"}', b' {"later":[1], "invocationID": "inv-1"} ', b'{"invocationID":"inv-1","a":null}'],
+    ("data", "if_not_started"),
+    [
+        (b'{"invocationID":"inv-1"}', False),
+        (b' {"later":[1], "invocationID": "inv-1"} ', False),
+        (b'{"invocationID":"inv-1","a":null}', False),
+        (b'{"invocationID":"inv-1","ifNotStarted":false}', False),
+        (b'{"invocationID":"inv-1","ifNotStarted":true}', True),
+    ],
 )
-def test_the_invocation_is_named(data: bytes) -> None:
-    assert decode_cancel(data) == "inv-1"
+def test_the_invocation_is_named(data: bytes, if_not_started: bool) -> None:
+    assert decode_cancel(data) == CancelMessage(invocation_id="inv-1", if_not_started=if_not_started)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,8 @@ def test_the_invocation_is_named(data: bytes) -> None:
         b'{"invocationID":""}',
         b'{"invocationID":"a b"}',
         b'{"invocationID":"a\\u0000"}',
+        b'{"invocationID":"inv-1","ifNotStarted":1}',
+        b'{"invocationID":"inv-1","ifNotStarted":"true"}',
         b'{"invocationID":"\xff"}',
         b'{"invocationID":"' + b"x" * 257 + b'"}',
         b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}",
@@ -36,3 +45,41 @@ def test_the_invocation_is_named(data: bytes) -> None:
 def test_anything_else_is_malformed(data: bytes) -> None:
     with pytest.raises(MalformedMessageError):
         decode_cancel(data)
+
+
+async def test_s8_only_if_not_started_lets_a_running_call_go_on() -> None:
+    """The same message without it then ends the call: nothing was remembered against either."""
+    gate = Gate()
+    async with running(gate) as rig:
+        goes_on = rig.put(dispatch("a"))
+        await gate.began.get()
+        rig.invocations.cancel("a", if_not_started=True)
+        gate.open.set()
+        assert await rig.ended(goes_on) == ["ack"]
+        gate.open.clear()
+        ends = rig.put(dispatch("b"))
+        await gate.began.get()
+        rig.invocations.cancel("b", if_not_started=True)
+        rig.invocations.cancel("b")
+        assert await rig.ended(ends) == ["ack"]
+    assert gate.cancelled == ["b"]
+    assert [(r["invocationID"], r.get("failureClass")) for r in rig.of("result")] == [("a", None), ("b", "cancelled")]
+
+
+async def test_s8_only_if_not_started_keeps_a_call_from_starting() -> None:
+    """The one that was fetched ahead, and the one that arrives later."""
+    gate = Gate()
+    async with running(gate) as rig:
+        deliveries = [rig.put(dispatch("runs")), rig.put(dispatch("waits"))]
+        await gate.began.get()
+        for name in ("waits", "arrives"):
+            rig.invocations.cancel(name, if_not_started=True)
+        deliveries.append(rig.put(dispatch("arrives")))
+        gate.open.set()
+        assert await rig.ended(*deliveries) == ["ack"] * 3
+    assert rig.framework.calls == ["runs"]
+    assert [(r["invocationID"], r.get("failureClass")) for r in rig.of("result")] == [
+        ("runs", None),
+        ("waits", "cancelled"),
+        ("arrives", "cancelled"),
+    ]

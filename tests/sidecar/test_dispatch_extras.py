@@ -7,6 +7,7 @@ import pytest
 
 from framework.contract import ZERO_TIME
 from sidecar.messages import utc_now
+from sidecar.stored import ONCE_HEADER
 from tests.sidecar.rig import Gate, Json, answer_ok, dispatch, running
 
 
@@ -146,3 +147,18 @@ async def test_what_happens_is_counted() -> None:
     assert (meters.redeliveries, meters.answered_from_memory, meters.inflight) == (1, 1, 0)
     assert dict(meters.dead_letters) == {"malformed_message": 1}
     assert [sum(h.counts) for h in (meters.queue_wait, meters.handler, meters.publish)] == [2, 1, 3]
+
+
+async def test_s13_what_must_not_run_again_is_not_run_on_a_second_delivery() -> None:
+    """Nobody knows whether the sidecar before this one ran it: then it fails, without a run."""
+    async with running(answer_ok) as rig:
+        assert await rig.ended(rig.put(dispatch(), attempt=2, extra_headers={ONCE_HEADER: "1"})) == ["ack"]
+    (result,) = rig.of("result")
+    assert (result["state"], result["failureClass"], result["statusCode"]) == ("failed", "worker_lost", 502)
+    assert rig.framework.calls == []
+
+
+async def test_s13_its_first_delivery_runs() -> None:
+    async with running(answer_ok) as rig:
+        assert await rig.ended(rig.put(dispatch(), extra_headers={ONCE_HEADER: "1"})) == ["ack"]
+    assert rig.framework.calls == ["inv-1"]

@@ -149,7 +149,7 @@ async def test_a_result_that_no_message_can_carry_is_replaced() -> None:
         (b"\xff garbage", "malformed_message", False),
         (b"[]", "malformed_message", False),
         (dispatch(timeoutSeconds="soon"), "malformed_message", True),
-        (dispatch(serverlessRequestID=7), "malformed_message", False),
+        (dispatch(serverlessRequestID=7), "malformed_message", True),
         (dispatch(workerName="other"), "dispatch_error", True),
         (dispatch(workerNamespace="other"), "dispatch_error", True),
         (dispatch(serverlessRequestID="other"), "dispatch_error", True),
@@ -165,6 +165,8 @@ async def test_what_cannot_be_handled_is_dead_lettered(data: bytes, failure_clas
     assert [(f["state"], f["failureClass"]) for f in failures] == ([("failed", failure_class)] if answered else [])
     assert len(rig.of("reply")) == len(failures)
     assert rig.framework.calls == ["good"]
+    # Whatever pool it names: a worker's identity may publish for its own only (S23).
+    assert {message["serverlessRequestID"] for message in [letter, *failures]} == {"pool"}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """`Queue` against a real nats-server: what is stored, delivered, refused, and survives a lost connection."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import nats
 import pytest
 
+from sidecar.nats_client import parse_headers
 from sidecar.queue import (
     Consumer,
     ConsumerSettings,
@@ -15,9 +17,12 @@ from sidecar.queue import (
     QueueRefusedError,
     QueueUnavailableError,
     StreamSettings,
+    WrongSequenceError,
 )
-from sidecar.stored import TTL_HEADER
+from sidecar.stored import EXPECTED_HEADER, TTL_HEADER
 from simulator.nats_server import NatsServer
+from tests.proof.nats_proxy import NatsProxy
+from tests.proof.steps import Trap
 
 pytestmark = pytest.mark.e2e
 
@@ -111,6 +116,98 @@ async def test_a_reader_sees_everything_from_a_sequence_on_without_acks(queue: Q
             seen += [(each.sequence, each.consumer_sequence, each.data) for each in await reader.fetch(10)]
     assert seen == [(3, 1, b"2"), (4, 2, b"3"), (5, 3, b"4")]
     await reader.close()
+
+
+async def test_a_reader_of_headers_gets_no_bodies_and_every_header(queue: Queue) -> None:
+    await queue.publish(INVOKE, b"{}", message_id="a", headers={"traceparent": "00-1"})
+    reader = await queue.reader("runtime.serverless.>", 0, headers_only=True)
+    [delivery] = await reader.fetch(10, wait_s=10)
+    headers = parse_headers(delivery.raw_headers)
+    assert (delivery.data, headers["Nats-Msg-Id"], headers["traceparent"]) == (b"", "a", "00-1")
+    await reader.close()
+
+
+async def test_a_reader_looks_on_at_another_stream(queue: Queue, nats_server: NatsServer) -> None:
+    async with await nats.connect(nats_server.url) as client:
+        await client.jetstream().add_stream(name="OTHER", subjects=["other.>"])
+    await queue.publish("other.x", b"{}")
+    reader = await queue.reader("other.*", 1, stream="OTHER")
+    [delivery] = await reader.fetch(10, wait_s=10)
+    assert (delivery.subject, delivery.sequence) == ("other.x", 1)
+    await reader.close()
+
+
+async def test_without_a_message_id_nothing_is_a_duplicate(queue: Queue) -> None:
+    assert [(await queue.publish(INVOKE, b"{}")).duplicate for _ in range(2)] == [False, False]
+
+
+async def test_an_expectation_that_is_not_met_is_told_apart(queue: Queue) -> None:
+    first = await queue.publish(INVOKE, b"{}", headers={EXPECTED_HEADER: "0"})
+    for expected in ("0", str(first.sequence + 1)):
+        with pytest.raises(WrongSequenceError):
+            await queue.publish(INVOKE, b"{}", headers={EXPECTED_HEADER: expected})
+    again = await queue.publish(INVOKE, b"{}", headers={EXPECTED_HEADER: str(first.sequence)})
+    assert again.sequence == first.sequence + 1
+
+
+async def test_an_unconfirmed_ack_is_an_ack(queue: Queue) -> None:
+    consumer = await queue.consumer(ConsumerSettings("worker", INVOKE, ack_wait_s=300, max_ack_pending=1))
+    for name in ("a", "b"):
+        await queue.publish(INVOKE, name.encode(), message_id=name)
+    [first] = await _fetched(consumer, 1)
+    first.ack_unconfirmed()
+    [second] = await _fetched(consumer, 1)
+    assert (first.data, second.data) == (b"a", b"b")
+
+
+async def test_a_request_is_answered_refused_or_times_out(queue: Queue) -> None:
+    assert json.loads(await queue.request("$JS.API.STREAM.INFO.RUNTIME_SERVERLESS", b""))["state"]["messages"] == 0
+    with pytest.raises(QueueRefusedError, match=r"nobody\.there: nobody takes it"):
+        await queue.request("nobody.there", b"")
+    async with queue.listen("silent"):
+        with pytest.raises(QueueUnavailableError, match="no answer in time"):
+            await queue.request("silent", b"", timeout_s=0.05)
+
+
+async def test_who_hears_a_wildcard_is_told_the_subject(queue: Queue) -> None:
+    heard: list[tuple[str, bytes]] = []
+    second = asyncio.Event()
+
+    def receive(subject: str, data: bytes) -> None:
+        heard.append((subject, data))
+        if len(heard) == 2:
+            second.set()
+
+    await queue.hear(queue.subjects.cancel_queued("p").replace(".p", ".*"), receive)
+    await queue.send(queue.subjects.cancel_queued("p"), b"1")
+    await queue.send(queue.subjects.cancel("p", "w"), b"no")
+    await queue.send(queue.subjects.cancel_queued("q"), b"2")
+    async with asyncio.timeout(20):
+        await second.wait()
+    assert heard == [("runtime.serverless.cancel.p", b"1"), ("runtime.serverless.cancel.q", b"2")]
+
+
+async def test_a_fresh_inbox_is_heard_by_nobody_else(queue: Queue) -> None:
+    first, second = queue.new_inbox(), queue.new_inbox()
+    assert first != second
+    async with queue.listen(first) as inbox:
+        await queue.send(second, b"no")
+        await queue.send(first, b"yes")
+        assert await inbox.receive(10) == b"yes"
+
+
+async def test_a_consumer_counts_the_connections_it_lost(nats_server: NatsServer) -> None:
+    proxy = NatsProxy(int(nats_server.url.rpartition(":")[2]), Trap())
+    restored = asyncio.Event()
+    async with proxy.serving(), Queue.connect(f"nats://127.0.0.1:{proxy.port}", client_name="test") as queue:
+        queue.on_restored = restored.set
+        await queue.ensure_stream()
+        reader = await queue.reader("runtime.serverless.>", 1)
+        assert reader.interruptions == 0
+        await proxy.drop()
+        async with asyncio.timeout(20):
+            await restored.wait()
+        assert reader.interruptions == 1
 
 
 async def test_what_the_server_refuses_is_told_apart(queue: Queue) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import nats.errors
 import nats.js.errors
 import pytest
@@ -12,8 +13,11 @@ from sidecar.queue_errors import (
     QueueError,
     QueueRefusedError,
     QueueUnavailableError,
+    TtlRefusedError,
+    WrongSequenceError,
     translated,
 )
+from sidecar.stored import Published, published
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,33 @@ async def test_errors_are_classified_and_name_the_operation(raised: Exception, o
         raise raised
     assert caught.type is ours
     assert caught.value.__cause__ is raised
+
+
+def test_where_a_message_was_stored_is_read() -> None:
+    assert published(b'{"stream":"S","seq":7,"domain":"d"}') == Published("S", 7, duplicate=False)
+    assert published(b'{"stream":"S","seq":7,"duplicate":true}') == Published("S", 7, duplicate=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "err_code", "error"),
+    [
+        (400, 10166, TtlRefusedError),
+        (400, 10071, WrongSequenceError),
+        (400, 10060, QueueRefusedError),
+        (503, 10008, QueueUnavailableError),
+    ],
+)
+def test_what_the_server_says_to_a_publish_is_classified(code: int, err_code: int, error: type[QueueError]) -> None:
+    answer = msgspec.json.encode({"error": {"code": code, "err_code": err_code, "description": "no"}, "seq": 0})
+    with pytest.raises(error, match="no") as caught:
+        published(answer)
+    assert caught.type is error
+
+
+@pytest.mark.parametrize("answer", [b"", b"+OK", b'{"seq":"x"}'])
+def test_what_is_no_answer_to_a_publish_is_refused(answer: bytes) -> None:
+    with pytest.raises(QueueRefusedError, match="not an answer of JetStream"):
+        published(answer)
 
 
 async def test_our_own_and_foreign_errors_pass() -> None:

@@ -116,6 +116,8 @@ def test_the_subject_families() -> None:
     assert subjects.result("tts-small") == "runtime.serverless.result.tts-small"
     assert subjects.metrics("tts-small") == "runtime.serverless.metrics.tts-small"
     assert subjects.dead_letter("dispatch", "") == "runtime.serverless.dlq.dispatch.unknown"
+    assert subjects.cancel("TTS", "Unit.A") == "runtime.serverless.cancel.tts.unit-a"
+    assert subjects.cancel_queued("TTS") == "runtime.serverless.cancel.tts"
     assert Subjects("acme").families() == [
         "acme.invoke.*",
         "acme.dispatch.*.*",
@@ -132,6 +134,13 @@ def test_the_message_ids() -> None:
     assert metric_message_id("Unit.A", "heartbeat", AT) == f"metric-unit-a-heartbeat-{AT_NANOSECONDS}"
     assert dead_letter_message_id("dispatch", "Inv.1", 42, AT) == "dlq-dispatch-inv-1-42"
     assert dead_letter_message_id("dispatch", "", 42, AT) == f"dlq-dispatch-42-{AT_NANOSECONDS}"
+
+
+def test_what_happens_again_has_an_id_of_its_own() -> None:
+    """S12, S13: else the server would drop the second dispatch, or the second run's events, as duplicates."""
+    assert dispatch_message_id("inv-1", "Unit.A", 1) == "dispatch-inv-1-unit-a"
+    assert dispatch_message_id("inv-1", "Unit.A", 2) == "dispatch-inv-1-unit-a-2"
+    assert metric_message_id("w", "invocation_started", AT, "inv-1", 2) == "metric-inv-1-invocation_started-2"
 
 
 @pytest.mark.parametrize(
