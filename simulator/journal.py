@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
-import structlog
 
 from sidecar.messages import (
     DeadLetterMessage,
@@ -22,12 +21,9 @@ from sidecar.messages import (
     WorkerMetricMessage,
     decode,
 )
-from sidecar.queue import Queue, QueueError, QueueUnavailableError
+from sidecar.queue import Queue
 from simulator.errors import WaitTimeoutError
-
-FETCH_BATCH: Final = 256
-RECOVERY_S: Final = 0.2
-"""Pause after a failed fetch, before the stream is read on."""
+from simulator.jetstream.follow import follow
 
 Message = InvocationMessage | WorkerDispatchMessage | InvocationResultMessage | WorkerMetricMessage | DeadLetterMessage
 _TYPES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -40,8 +36,6 @@ _TYPES: Final[dict[str, type[msgspec.Struct]]] = {
 
 T = TypeVar("T")
 M = TypeVar("M", bound=msgspec.Struct)
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +58,9 @@ class Journal:
 
     async def run(self) -> None:
         """Read the stream until cancelled."""
-        while True:
-            try:
-                await self._read()
-            except QueueError as error:
-                log.debug("journal lost the queue, trying again", error=str(error))
-                await asyncio.sleep(RECOVERY_S)
-
-    async def _read(self) -> None:
-        last = self.entries[-1].sequence if self.entries else 0
-        reader = await self._queue.reader(f"{self._queue.subjects.prefix}.>", last + 1)
-        expected = 1
-        try:
-            while True:
-                for delivery in await reader.fetch(FETCH_BATCH):
-                    if delivery.consumer_sequence != expected:
-                        raise QueueUnavailableError("a delivery was lost on its way")  # read it again
-                    expected += 1
-                    self._append(delivery.sequence, delivery.subject, delivery.data)
-        finally:
-            await reader.close()
+        async for batch in follow(self._queue, f"{self._queue.subjects.prefix}.>", 1):
+            for delivery in batch:
+                self._append(delivery.sequence, delivery.subject, delivery.data)
 
     def _append(self, sequence: int, subject: str, data: bytes) -> None:
         family = subject.removeprefix(self._queue.subjects.prefix + ".").split(".", 1)[0]

@@ -42,13 +42,15 @@ class StubQueue:
         self.stored.append((f"runtime.serverless.{family}.p", data))
         self.grown.set()
 
-    async def reader(self, subject: str, start_sequence: int) -> "StubReader":
-        assert subject == "runtime.serverless.>"
+    async def reader(self, subject: str, start_sequence: int, *, stream: str, headers_only: bool) -> "StubReader":
+        assert (subject, stream, headers_only) == ("runtime.serverless.>", "", False)
         self.readers.append(start_sequence)
         return StubReader(self, start_sequence)
 
 
 class StubReader:
+    interruptions = 0
+
     def __init__(self, queue: StubQueue, start: int) -> None:
         self._queue, self._next, self._delivered = queue, start, 0
 

@@ -1,0 +1,1 @@
+"""JetStream beyond publish and consume: stored messages, key-value buckets, consumers seen from outside, following."""
