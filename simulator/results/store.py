@@ -1,0 +1,151 @@
+"""Copies results from the stream into the bucket, and reads them there (contract 10, P5).
+
+Several processes may run it: they share the durable consumer, and of two results of one invocation the first stays.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import structlog
+
+from sidecar.deliveries import ConsumerSettings, Delivery
+from sidecar.messages import InvocationResultMessage, MalformedMessageError, decode
+from sidecar.queue import MessageTooLargeError, Queue, QueueError
+from sidecar.subjects import RESULT_STORE_CONSUMER, Subjects
+from simulator.jetstream.bucket import INVOCATIONS, Bucket, RevisionConflictError, stream_name, subject
+from simulator.jetstream.stored import last_sequence, stored_message
+from simulator.results.keys import result_key
+
+ACK_WAIT_S: Final = 30.0
+FETCH_BATCH: Final = 64
+RECOVERY_S: Final = 0.5
+"""Pause after a failed fetch, before the consumer is bound again."""
+FIRST_WINDOW: Final = 256
+"""How many of the newest results of all pools are looked through first for those of one pool."""
+READ_BATCH: Final = 16
+"""How many results are held whole at once where many are read; each may have 1 MB."""
+READ_WAIT_S: Final = 2.0
+
+_View = TypeVar("_View")
+
+log = structlog.get_logger(__name__)
+
+
+def store_consumer(subjects: Subjects) -> ConsumerSettings:
+    """The result store's consumer: the results of all pools (contract 2.5)."""
+    return ConsumerSettings(RESULT_STORE_CONSUMER, subjects.result("*"), ACK_WAIT_S)
+
+
+class ResultStore:
+    """Keeps the bucket; the bucket and the consumer must exist."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._bucket = Bucket(queue, INVOCATIONS)
+
+    async def run(self) -> None:
+        """Copy results until cancelled."""
+        while True:
+            try:
+                await self._consume()
+            except QueueError as error:
+                log.warning("cannot read results, trying again", error=str(error))
+                await asyncio.sleep(RECOVERY_S)
+
+    async def _consume(self) -> None:
+        consumer = await self._queue.consumer(store_consumer(self._queue.subjects))
+        try:
+            while True:
+                batch = await consumer.fetch(FETCH_BATCH)
+                async with asyncio.TaskGroup() as tasks:
+                    for delivery in batch:
+                        tasks.create_task(self._store(delivery))
+        finally:
+            await consumer.close()
+
+    async def _store(self, delivery: Delivery) -> None:
+        """Store one result; what fails comes again after the ack wait."""
+        try:
+            await self._copy(delivery)
+        except MalformedMessageError as error:
+            log.warning("not a result, left out", sequence=delivery.sequence, error=str(error))
+            await self._left_out(delivery, "malformed_message")
+        except MessageTooLargeError as error:
+            log.error("result cannot be stored", sequence=delivery.sequence, error=str(error))
+            await self._left_out(delivery, "too_large")
+        except QueueError as error:
+            log.warning("result not stored yet", sequence=delivery.sequence, error=str(error))
+
+    async def _copy(self, delivery: Delivery) -> None:
+        result = decode(delivery.data, InvocationResultMessage)
+        pool = delivery.subject.rpartition(".")[2]
+        try:
+            await self._bucket.create(result_key(pool, result.invocation_id), delivery.data)
+        except RevisionConflictError:
+            log.debug("result was stored before", invocationID=result.invocation_id)
+        delivery.ack_unconfirmed()
+
+    async def _left_out(self, delivery: Delivery, reason: str) -> None:
+        with suppress(QueueError):  # it comes again, and is left out again
+            await delivery.term(reason)
+
+
+async def stored_result(queue: Queue, invocation_id: str) -> bytes | None:
+    """The stored result message of an invocation of any pool; None when there is none.
+
+    Raises:
+        QueueError: the server refuses or does not answer.
+    """
+    entry = await Bucket(queue, INVOCATIONS).get(result_key("*", invocation_id))
+    return entry.value if entry else None
+
+
+async def recent_results(queue: Queue, pool: str, limit: int, view: Callable[[bytes], _View | None]) -> list[_View]:
+    """What `view` makes of a pool's newest result messages, newest first; where it is None, the message is left out.
+
+    Only views are kept: results may be large, and many.
+
+    Raises:
+        QueueError: the server refuses or does not answer.
+    """
+    stream = stream_name(INVOCATIONS)
+    last, window = await last_sequence(queue, stream), max(FIRST_WINDOW, 2 * limit)
+    while True:
+        start = max(last - window + 1, 1)
+        found = await _views_from(queue, pool, start, last, limit, view)
+        if len(found) >= limit or start == 1:
+            return found
+        window *= 8
+
+
+async def _views_from(
+    queue: Queue, pool: str, start: int, last: int, limit: int, view: Callable[[bytes], _View | None]
+) -> list[_View]:
+    """The newest of a pool's results in a range of the bucket's stream."""
+    stream = stream_name(INVOCATIONS)
+    pattern = subject(INVOCATIONS, f"{pool}.*")
+    newest = await _newest_of(queue, pattern, stream)
+    if newest < start:
+        return []
+    reader = await queue.reader(pattern, start, stream=stream)
+    found: list[_View] = []
+    try:
+        at = 0
+        while at < min(newest, last):
+            batch = await reader.fetch(READ_BATCH, READ_WAIT_S)
+            if not batch:
+                break
+            views = (view(delivery.data) for delivery in batch if delivery.data)
+            found += [each for each in views if each is not None]
+            del found[:-limit]
+            at = batch[-1].sequence
+    finally:
+        await reader.close()
+    return found[::-1]
+
+
+async def _newest_of(queue: Queue, pattern: str, stream: str) -> int:
+    message = await stored_message(queue, last_by_subject=pattern, stream=stream)
+    return message.sequence if message else 0
