@@ -7,6 +7,7 @@ form of every path.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from framework.contract import (
@@ -24,6 +25,12 @@ STOCK_NAMESPACE = "runtime-stock"
 UNIT_LABEL = "runtime.lokiwager.io/unit"
 OPERATION_ID_ANNOTATION = "runtime.lokiwager.io/operation-id"
 REQUEST_HASH_ANNOTATION = "runtime.lokiwager.io/request-hash"
+DRAINING_ANNOTATION = "runtime.lokiwager.io/draining"
+"""Its value is the time, as RFC 3339, at which a unit was given its last work: it goes when that is done."""
+
+MANAGED_LABEL = "runtime.lokiwager.io/managed"
+"""Marks workers that the activator made, so that names need not say it (A8), and no name makes a template (A7)."""
+
 MANAGED_LABELS = {
     "app.kubernetes.io/name": "gpu-runtime-unit",
     "app.kubernetes.io/managed-by": "gpu-runtime-operator",
@@ -31,6 +38,7 @@ MANAGED_LABELS = {
 """What marks every object that is made for any unit (contract 6.1)."""
 
 DEFAULT_IDLE_TIMEOUT_S = 300
+DEFAULT_MAX_ATTEMPTS = 3
 MAX_UNIT_NAME = 50
 """Leaves room for `unit-`, `egress-` and pod suffixes within a DNS label's 63 characters (C11)."""
 
@@ -45,9 +53,20 @@ class UnitSpecError(ValueError):
         self.field = field
 
 
+class OnWorkerLoss(StrEnum):
+    """What becomes of an invocation that may have run when its worker was lost: it runs again, or it fails."""
+
+    RETRY = "retry"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class ServerlessSpec:
-    """A unit's resolved `spec.serverless`. `request_id` is the pool; times are seconds."""
+    """A unit's resolved `spec.serverless`. `request_id` is the pool; times are seconds.
+
+    `max_available_count` of 0 is no limit. `template_only` makes the unit a pattern for workers and no worker itself.
+    `max_attempts` is how often an invocation may run at most where `on_worker_loss` is `retry`.
+    """
 
     request_id: str
     min_available_count: int
@@ -56,18 +75,26 @@ class ServerlessSpec:
     socket_path: str
     invoke_path: str
     health_path: str
+    max_available_count: int = 0
+    template_only: bool = False
+    on_worker_loss: OnWorkerLoss = OnWorkerLoss.RETRY
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
 
     def to_json(self) -> dict[str, Any]:
-        """The block as the API stores it: defaults filled in, numbers of 0 left out."""
-        numbers = {
+        """The block as the API stores it: defaults of contract 5.2 filled in; of our own fields only what differs."""
+        optional = {
             "minAvailableCount": self.min_available_count,
             "idleTimeoutSeconds": self.idle_timeout_s,
             "minRequestCount": self.min_request_count,
+            "maxAvailableCount": self.max_available_count,
+            "templateOnly": self.template_only,
+            "onWorkerLoss": "" if self.on_worker_loss is OnWorkerLoss.RETRY else self.on_worker_loss.value,
+            "maxAttempts": 0 if self.max_attempts == DEFAULT_MAX_ATTEMPTS else self.max_attempts,
         }
         return {
             "enabled": True,
             "requestID": self.request_id,
-            **{name: number for name, number in numbers.items() if number},
+            **{name: value for name, value in optional.items() if value},
             "framework": {
                 "socketPath": self.socket_path,
                 "invokePath": self.invoke_path,
@@ -85,6 +112,28 @@ def _count(block: Mapping[str, Any], name: str) -> int:
     return value
 
 
+def _flag(block: Mapping[str, Any], name: str) -> bool:
+    value = block.get(name) or False
+    if not isinstance(value, bool):
+        raise UnitSpecError(f"serverless.{name}", "must be true or false")
+    return value
+
+
+def _on_worker_loss(block: Mapping[str, Any]) -> OnWorkerLoss:
+    value = _text(block, "onWorkerLoss", "serverless")
+    try:
+        return OnWorkerLoss(value or OnWorkerLoss.RETRY)
+    except ValueError as error:
+        raise UnitSpecError("serverless.onWorkerLoss", f"{value!r} must be {' or '.join(OnWorkerLoss)}") from error
+
+
+def _max_available_count(block: Mapping[str, Any], min_available_count: int) -> int:
+    most = _count(block, "maxAvailableCount")
+    if 0 < most < min_available_count:
+        raise UnitSpecError("serverless.maxAvailableCount", "must not be below minAvailableCount")
+    return most
+
+
 def _text(block: Mapping[str, Any], name: str, path: str) -> str:
     value = block.get(name) or ""
     if not isinstance(value, str):
@@ -95,7 +144,8 @@ def _text(block: Mapping[str, Any], name: str, path: str) -> str:
 def resolve_serverless(block: Mapping[str, Any] | None) -> ServerlessSpec | None:
     """Return the resolved serverless block, or None when the unit is not serverless (contract 5.2).
 
-    A unit is serverless when `enabled` is set, a request ID is given, or one of the three numbers is above 0.
+    A unit is serverless when `enabled` is set, a request ID is given, or one of the contract's three numbers is above
+    0. The fields that the contract does not know make no unit serverless; without one of those they say nothing.
 
     Raises:
         UnitSpecError: the unit is serverless and a field is missing or wrong.
@@ -120,6 +170,10 @@ def resolve_serverless(block: Mapping[str, Any] | None) -> ServerlessSpec | None
         socket_path=socket_path,
         invoke_path=invoke_path,
         health_path=health_path,
+        max_available_count=_max_available_count(block, numbers["minAvailableCount"]),
+        template_only=_flag(block, "templateOnly"),
+        on_worker_loss=_on_worker_loss(block),
+        max_attempts=_count(block, "maxAttempts") or DEFAULT_MAX_ATTEMPTS,
     )
 
 
@@ -205,3 +259,8 @@ def is_ready(unit: Object) -> bool:
     """Whether the unit's own status says that it can take work now."""
     status = unit.get("status") or {}
     return status.get("phase") == "Ready" and not unit["metadata"].get("deletionTimestamp")
+
+
+def is_draining(unit: Object) -> bool:
+    """Whether the unit takes no new work because it goes soon; its pod keeps running until it is deleted (A11)."""
+    return DRAINING_ANNOTATION in (unit["metadata"].get("annotations") or {})

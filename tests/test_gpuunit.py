@@ -7,10 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.gpuunit import (
+    DRAINING_ANNOTATION,
+    MANAGED_LABEL,
+    MANAGED_LABELS,
     MAX_UNIT_NAME,
+    OnWorkerLoss,
     UnitSpecError,
     check_unit_name,
     deployment_name,
+    is_draining,
     is_ready,
     is_stock,
     network_policy_name,
@@ -34,6 +39,8 @@ SOCKET = "/tmp/serverless-framework/framework.sock"
         ({"enabled": False, "requestID": "tts"}, True),
         ({"minAvailableCount": 1, "requestID": "tts"}, True),
         ({"framework": {"invokePath": "/run"}}, False),
+        ({"maxAvailableCount": 1, "templateOnly": True, "onWorkerLoss": "never", "maxAttempts": 1}, False),
+        ({"onWorkerLoss": "nonsense"}, False),
     ],
 )
 def test_when_a_unit_is_serverless(block: dict[str, Any] | None, enabled: bool) -> None:
@@ -58,6 +65,38 @@ def test_defaults() -> None:
         "idleTimeoutSeconds": 300,
         "framework": {"socketPath": SOCKET, "invokePath": "/invoke", "healthPath": "/healthz"},
     }
+    assert (resolved.max_available_count, resolved.template_only) == (0, False)
+    assert (resolved.on_worker_loss, resolved.max_attempts) == ("retry", 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({"maxAvailableCount": 0, "templateOnly": False, "onWorkerLoss": "", "maxAttempts": 0}, {}),
+        ({"maxAvailableCount": None, "templateOnly": None, "onWorkerLoss": None, "maxAttempts": None}, {}),
+        ({"onWorkerLoss": " retry ", "maxAttempts": 3}, {}),
+        ({"onWorkerLoss": " never ", "maxAttempts": 1}, {"onWorkerLoss": "never", "maxAttempts": 1}),
+        ({"maxAvailableCount": 2, "templateOnly": True}, {"maxAvailableCount": 2, "templateOnly": True}),
+        (
+            {"minAvailableCount": 2, "maxAvailableCount": 2},
+            {"minAvailableCount": 2, "maxAvailableCount": 2},
+        ),
+        ({"minAvailableCount": 2}, {"minAvailableCount": 2}),
+    ],
+)
+def test_what_the_contract_does_not_know_is_stored_only_where_it_differs(given: Any, stored: Any) -> None:
+    """A15: a pool's limits and what a lost worker's invocations become, invisible to who uses none of them."""
+    plain, resolved = resolve_serverless({"requestID": "tts"}), resolve_serverless({"requestID": "tts", **given})
+    assert plain is not None
+    assert resolved is not None
+    assert resolved.to_json() == {**plain.to_json(), **stored}
+    assert resolve_serverless(resolved.to_json()) == resolved
+
+
+def test_what_becomes_of_a_lost_workers_invocations() -> None:
+    resolved = resolve_serverless({"requestID": "tts", "onWorkerLoss": "never"})
+    assert resolved is not None
+    assert resolved.on_worker_loss is OnWorkerLoss.NEVER
 
 
 def test_given_values_are_kept() -> None:
@@ -67,6 +106,10 @@ def test_given_values_are_kept() -> None:
         "minAvailableCount": 2,
         "idleTimeoutSeconds": 60,
         "minRequestCount": 4,
+        "maxAvailableCount": 5,
+        "templateOnly": True,
+        "onWorkerLoss": "never",
+        "maxAttempts": 2,
         "framework": {
             "socketPath": "/tmp/serverless-framework/a/b.sock",
             "invokePath": "/run",
@@ -137,6 +180,15 @@ def test_the_longest_socket_path_is_accepted() -> None:
         ({"requestID": "a", "minRequestCount": 1.5}, "serverless.minRequestCount"),
         ({"requestID": "a", "minRequestCount": True}, "serverless.minRequestCount"),
         ({"requestID": "a", "framework": "/invoke"}, "serverless.framework"),
+        ({"requestID": "a", "maxAvailableCount": -1}, "serverless.maxAvailableCount"),
+        ({"requestID": "a", "maxAvailableCount": "1"}, "serverless.maxAvailableCount"),
+        ({"requestID": "a", "minAvailableCount": 2, "maxAvailableCount": 1}, "serverless.maxAvailableCount"),
+        ({"requestID": "a", "templateOnly": 1}, "serverless.templateOnly"),
+        ({"requestID": "a", "templateOnly": "false"}, "serverless.templateOnly"),
+        ({"requestID": "a", "onWorkerLoss": "always"}, "serverless.onWorkerLoss"),
+        ({"requestID": "a", "onWorkerLoss": True}, "serverless.onWorkerLoss"),
+        ({"requestID": "a", "maxAttempts": -1}, "serverless.maxAttempts"),
+        ({"requestID": "a", "maxAttempts": 2**31}, "serverless.maxAttempts"),
     ],
 )
 def test_wrong_fields_are_named(block: dict[str, Any], field: str) -> None:
@@ -144,6 +196,11 @@ def test_wrong_fields_are_named(block: dict[str, Any], field: str) -> None:
         resolve_serverless(block)
     assert caught.value.field == field
     assert str(caught.value).startswith(f"{field}: ")
+
+
+def test_the_limit_must_leave_room_for_the_warm_workers() -> None:
+    with pytest.raises(UnitSpecError, match=r"^serverless\.maxAvailableCount: must not be below minAvailableCount$"):
+        resolve_serverless({"requestID": "a", "minAvailableCount": 2, "maxAvailableCount": 1})
 
 
 @given(st.dictionaries(st.sampled_from(["invokePath", "healthPath", "socketPath"]), st.text(max_size=120)))
@@ -204,3 +261,22 @@ def test_is_ready(status: dict[str, Any] | None, metadata: dict[str, Any], ready
 @pytest.mark.parametrize(("namespace", "stock"), [("runtime-stock", True), ("runtime-instance", False), ("a", False)])
 def test_is_stock(namespace: str, stock: bool) -> None:
     assert is_stock({"metadata": {"namespace": namespace}}) is stock
+
+
+@pytest.mark.parametrize(
+    ("metadata", "draining"),
+    [
+        ({}, False),
+        ({"annotations": None}, False),
+        ({"annotations": {"runtime.lokiwager.io/operation-id": "op-1"}}, False),
+        ({"annotations": {"runtime.lokiwager.io/draining": "2026-03-04T05:06:07Z"}}, True),
+    ],
+)
+def test_is_draining(metadata: dict[str, Any], draining: bool) -> None:
+    assert is_draining({"metadata": metadata}) is draining
+
+
+def test_marks_are_the_platforms_own() -> None:
+    assert DRAINING_ANNOTATION == "runtime.lokiwager.io/draining"
+    assert MANAGED_LABEL == "runtime.lokiwager.io/managed"
+    assert MANAGED_LABEL not in MANAGED_LABELS

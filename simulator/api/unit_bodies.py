@@ -46,13 +46,17 @@ class FrameworkBody(msgspec.Struct, rename="camel"):
 
 
 class ServerlessBody(msgspec.Struct, rename="camel"):
-    """`serverless` (contract 5.2)."""
+    """`serverless` (contract 5.2), and from `maxAvailableCount` on what the contract does not know."""
 
     enabled: bool | None = None
     request_id: str | None = msgspec.field(name="requestID", default=None)
     min_available_count: int | None = None
     idle_timeout_seconds: int | None = None
     min_request_count: int | None = None
+    max_available_count: int | None = None
+    template_only: bool | None = None
+    on_worker_loss: str | None = None
+    max_attempts: int | None = None
     framework: FrameworkBody | None = None
 
 

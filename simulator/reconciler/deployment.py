@@ -11,7 +11,8 @@ from simulator.reconciler.spec import UnitSpec, read_unit
 def deployment_for(unit: Object, settings: ReconcilerSettings) -> Object:
     """Return the Deployment that the unit wants; it is called like the unit (M3).
 
-    The strategy is `Recreate`: two pods of one unit would share a worker name and a durable consumer (C10).
+    The strategy is `Recreate`: two pods of one unit would share a worker name and a durable consumer (C10). A unit that
+    is a template only has no replica; its spec is checked all the same, as that of its workers to come.
 
     Raises:
         UnitSpecError: the spec is wrong, or cannot be run with these settings (C4, C5, C11, C12).
@@ -24,7 +25,7 @@ def deployment_for(unit: Object, settings: ReconcilerSettings) -> Object:
         DEPLOYMENT,
         deployment_name(spec.name),
         {
-            "replicas": 1,
+            "replicas": 0 if spec.is_template else 1,
             "selector": {"matchLabels": {UNIT_LABEL: spec.name}},
             "strategy": {"type": "Recreate"},
             "template": pod_template_for(spec, settings),

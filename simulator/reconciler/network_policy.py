@@ -19,6 +19,8 @@ DNS_PORT = 53
 def network_policy_for(unit: Object, settings: ReconcilerSettings) -> Object:
     """Return the egress policy that the unit wants.
 
+    A unit that is a template only has one too: what it ran before may still be ending, and must not be let out.
+
     Raises:
         UnitSpecError: the spec is wrong.
     """

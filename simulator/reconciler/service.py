@@ -7,13 +7,13 @@ from simulator.reconciler.spec import read_unit
 
 
 def service_for(unit: Object) -> Object | None:
-    """Return the Service that the unit wants, None for a unit without ports or in stock.
+    """Return the Service that the unit wants, None for one without ports, in stock, or that is a template only.
 
     Raises:
         UnitSpecError: the spec is wrong.
     """
     spec = read_unit(unit)
-    if spec.is_stock or not spec.ports:
+    if not spec.has_service:
         return None
     ports = [
         {"name": port.name, "port": port.number, "targetPort": port.number, "protocol": port.protocol}

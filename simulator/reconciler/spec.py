@@ -61,9 +61,19 @@ class UnitSpec:
     is_stock: bool
 
     @property
+    def is_template(self) -> bool:
+        """Whether the unit is only the pattern for the workers of its pool, and runs no pod."""
+        return self.serverless is not None and self.serverless.template_only
+
+    @property
+    def has_service(self) -> bool:
+        """Whether the unit's ports are to be reached by others: not those of stock, nor where no pod runs."""
+        return bool(self.ports) and not self.is_stock and not self.is_template
+
+    @property
     def access_url(self) -> str:
         """Where the primary port is reached inside the cluster (contract 6.1); empty without one."""
-        if self.primary_port is None or self.is_stock:
+        if self.primary_port is None or not self.has_service:
             return ""
         host = f"{service_name(self.name)}.{self.namespace}.svc.cluster.local"
         return f"{self.scheme}://{host}:{self.primary_port.number}"

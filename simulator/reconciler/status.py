@@ -120,9 +120,11 @@ def _finished(unit: Object, status: Object, conditions: list[Condition], now: da
 
 
 def _unit_outcome(spec: UnitSpec, available: int, pods: Sequence[Object]) -> _Outcome:
-    """First match wins (contract 5.3, "Unit phase")."""
+    """First match wins (contract 5.3, "Unit phase"; the first one is ours)."""
     failure, problem = find_failure(pods), scheduling_problem(pods)
-    if available >= 1:
+    if spec.serverless and spec.serverless.template_only:
+        outcome = _Outcome("Empty", False, "TemplateOnly", _template_message(spec.serverless))
+    elif available >= 1:
         outcome = _Outcome("Ready", True, "UnitReady", "a pod of the unit is available")
     elif failure:
         outcome = _Outcome("Failed", False, "PodStartupFailed", str(failure))
@@ -135,10 +137,19 @@ def _unit_outcome(spec: UnitSpec, available: int, pods: Sequence[Object]) -> _Ou
     return _Outcome(outcome.phase, outcome.is_true, _STOCK_REASONS.get(outcome.reason, outcome.reason), outcome.message)
 
 
+def _template_message(serverless: ServerlessSpec) -> str:
+    return (
+        f"the unit is the pattern for the workers of the pool {serverless.request_id!r} and runs no pod itself; "
+        "set serverless.templateOnly to false to make it a worker too"
+    )
+
+
 def _serverless_outcome(spec: UnitSpec, available: int, failure: Failure | None) -> _Outcome:
     """The sidecar's failure counts before availability (contract 5.3, "Condition `ServerlessReady`")."""
     if not spec.serverless:
         return _Outcome("Disabled", True, "UnitServerlessReady", "the unit is not serverless and has no sidecar")
+    if spec.is_template:
+        return _Outcome("Disabled", True, "UnitServerlessReady", "the unit is a template only and has no sidecar")
     if failure:
         return _Outcome("Failed", False, "UnitServerlessFailed", str(failure))
     if available >= 1:
@@ -157,7 +168,7 @@ def _failed_block(unit: Object, settings: ReconcilerSettings) -> Object:
 
 
 def _serverless_block(name: str, serverless: ServerlessSpec | None, settings: ReconcilerSettings) -> Object:
-    if serverless is None:
+    if serverless is None or serverless.template_only:
         return {}
     return {
         "dispatchSubject": Subjects(settings.subject_prefix).dispatch(serverless.request_id, name),

@@ -87,6 +87,34 @@ NORMALISED: list[tuple[Object, Object]] = [
             }
         },
     ),
+    ({"serverless": {"maxAvailableCount": 1, "templateOnly": True, "maxAttempts": 1}}, {}),
+    (
+        {
+            "serverless": {
+                "requestID": "tts",
+                "maxAvailableCount": 4,
+                "templateOnly": True,
+                "onWorkerLoss": " never ",
+                "maxAttempts": 2,
+            }
+        },
+        {
+            "serverless": {
+                "enabled": True,
+                "requestID": "tts",
+                "idleTimeoutSeconds": 300,
+                "maxAvailableCount": 4,
+                "templateOnly": True,
+                "onWorkerLoss": "never",
+                "maxAttempts": 2,
+                "framework": {
+                    "socketPath": "/tmp/serverless-framework/framework.sock",
+                    "invokePath": "/invoke",
+                    "healthPath": "/healthz",
+                },
+            }
+        },
+    ),
     (
         {"storageMounts": [{"name": "B", "mountPath": "/b/./c"}, {"name": "a", "mountPath": "//d/"}]},
         {"storageMounts": [{"name": "a", "mountPath": "/d"}, {"name": "b", "mountPath": "/b/c"}]},
@@ -135,6 +163,15 @@ UPDATES: list[tuple[Object | None, Object]] = [
     ({"serverless": {}}, {"serverless": None}),
     ({"serverless": {"enabled": False}}, {"serverless": None}),
     ({"serverless": {"requestID": "STT"}}, {"serverless": created(serverless={"requestID": "stt"})["serverless"]}),
+    (
+        {"serverless": {"requestID": "tts", "templateOnly": True, "maxAvailableCount": 2}},
+        {
+            "serverless": created(serverless={"requestID": "tts", "templateOnly": True, "maxAvailableCount": 2})[
+                "serverless"
+            ]
+        },
+    ),
+    ({"serverless": {"templateOnly": True}}, {"serverless": None}),
     ({"storageMounts": []}, {"storageMounts": None}),
     ({"storageMounts": [{"name": "b", "mountPath": "/e"}]}, {"storageMounts": [{"name": "b", "mountPath": "/e"}]}),
 ]

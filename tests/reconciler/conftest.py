@@ -154,9 +154,9 @@ class World:
 
         await self.object_with(kind, find)
 
-    async def make_available(self) -> None:
-        """Say what the cluster's own controllers would say of a running pod."""
-        await self.cluster.patch_status(DEPLOYMENT, UNIT, {"status": {"availableReplicas": 1}}, NAMESPACE)
+    async def make_available(self, replicas: int = 1) -> None:
+        """Say what the cluster's own controllers would say of running pods."""
+        await self.cluster.patch_status(DEPLOYMENT, UNIT, {"status": {"availableReplicas": replicas}}, NAMESPACE)
 
     async def writes_of_another_reconciler(
         self, settings: ReconcilerSettings, namespace: str, name: str

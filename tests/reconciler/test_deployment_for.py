@@ -312,6 +312,29 @@ def test_a_stock_unit_gets_no_sidecar(make_unit: MakeUnit, settings: ReconcilerS
     assert "initContainers" not in pod_of(deployment)
 
 
+def test_a_template_has_the_pod_of_its_workers_but_no_replica(
+    make_unit: MakeUnit, settings: ReconcilerSettings
+) -> None:
+    """Switching it on or off changes nothing but the number of pods."""
+    worker, template = (
+        deployment_for(make_unit(serverless={**SERVERLESS, "templateOnly": only}), settings)["spec"]
+        for only in (False, True)
+    )
+    assert (worker.pop("replicas"), template.pop("replicas")) == (1, 0)
+    assert worker == template
+
+
+def test_a_template_is_checked_as_its_workers_will_be(make_unit: MakeUnit) -> None:
+    unit = make_unit(serverless={**SERVERLESS, "templateOnly": True})
+    with pytest.raises(UnitSpecError, match="queue URL"):
+        deployment_for(unit, ReconcilerSettings(nats_url=""))
+
+
+def test_a_stock_unit_is_never_a_template(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
+    unit = make_unit(namespace="runtime-stock", serverless={**SERVERLESS, "templateOnly": True})
+    assert deployment_for(unit, settings)["spec"]["replicas"] == 1
+
+
 def test_serverless_without_a_queue(make_unit: MakeUnit) -> None:
     with pytest.raises(UnitSpecError, match="queue URL") as caught:
         deployment_for(make_unit(serverless=SERVERLESS), ReconcilerSettings())

@@ -21,8 +21,8 @@ MANIFESTS = sorted((Path(fixtures.__file__).parent / "manifests").glob("*.yaml")
 
 
 def test_there_are_cases() -> None:
-    assert len(CASES) >= 5
-    assert len(MANIFESTS) >= 2
+    assert len(CASES) >= 6
+    assert len(MANIFESTS) >= 3
 
 
 def settings_of(case: dict[str, Any]) -> ReconcilerSettings:
@@ -54,5 +54,6 @@ def test_example_manifests_are_valid(path: Path, settings: ReconcilerSettings) -
     unit = msgspec.yaml.decode(path.read_bytes())
     unit["metadata"]["uid"] = "given-by-the-cluster"
     assert (unit["apiVersion"], unit["kind"]) == ("runtime.lokiwager.io/v1alpha1", "GPUUnit")
-    assert len(objects_for(unit, settings)) == 3
-    assert read_unit(unit).access_url
+    spec, objects = read_unit(unit), objects_for(unit, settings)
+    assert len(objects) == (2 if spec.is_template else 3)
+    assert bool(spec.access_url) is not spec.is_template

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from simulator.errors import NotFoundError, PlatformError
+from simulator.gpuunit import DRAINING_ANNOTATION, is_draining
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import DEPLOYMENT, GPUUNIT, NETWORK_POLICY, POD, SERVICE, Kind, Object
@@ -139,6 +140,43 @@ async def test_a_deleted_object_comes_back(world: "World", make_unit: "MakeUnit"
     await world.cluster.delete(kind, name, NAMESPACE)
 
     assert await world.object_with(kind, successor(name, old))
+
+
+async def test_a_worker_becomes_a_template_and_a_worker_again(world: "World", make_unit: "MakeUnit") -> None:
+    """A template runs no pod and has no address; its NetworkPolicy stays for the pod that may still be ending."""
+    await world.create(make_unit(**SPEC))
+    await world.unit_with("UnitProgressing")
+    await world.make_available()
+    await world.unit_with("UnitReady")
+    await world.cluster.patch(GPUUNIT, "u1", {"spec": {"serverless": {"templateOnly": True}}}, NAMESPACE)
+    unit = await world.unit_with("TemplateOnly")
+    assert (unit["status"]["phase"], unit["status"]["serverless"]["phase"]) == ("Empty", "Disabled")
+    assert not {"serviceName", "accessURL"} & unit["status"].keys()
+    await world.gone(SERVICE, "unit-u1")
+    deployment = await world.cluster.get(DEPLOYMENT, "u1", NAMESPACE)
+    assert deployment["spec"]["replicas"] == 0
+    await world.cluster.get(NETWORK_POLICY, "egress-u1", NAMESPACE)
+    await world.make_available(0)
+    await world.cluster.patch(GPUUNIT, "u1", {"spec": {"serverless": {"templateOnly": None}}}, NAMESPACE)
+    await world.unit_with("UnitProgressing")
+    assert (await world.cluster.get(DEPLOYMENT, "u1", NAMESPACE))["spec"]["replicas"] == 1
+
+
+async def test_a_draining_unit_keeps_its_pod(
+    world: "World", make_unit: "MakeUnit", settings: ReconcilerSettings
+) -> None:
+    """A11: it is given no new work; what it runs goes on until it is deleted."""
+    await world.create(make_unit(**SPEC))
+    await world.unit_with("UnitProgressing")
+    await world.make_available()
+    await world.unit_with("UnitReady")
+    draining = {"metadata": {"annotations": {DRAINING_ANNOTATION: "2026-03-04T05:06:07Z"}}}
+    await world.cluster.patch(GPUUNIT, "u1", draining, NAMESPACE)
+    versions = await world.versions(((GPUUNIT, "u1"), *CHILDREN))
+    assert await world.writes_of_another_reconciler(settings, *KEY) == []
+    assert await world.versions(((GPUUNIT, "u1"), *CHILDREN)) == versions
+    unit = await world.cluster.get(GPUUNIT, "u1", NAMESPACE)
+    assert (unit["status"]["phase"], is_draining(unit)) == ("Ready", True)
 
 
 async def test_without_ports_the_service_goes(world: "World", make_unit: "MakeUnit") -> None:

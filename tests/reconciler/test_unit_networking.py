@@ -42,9 +42,20 @@ def test_service(make_unit: MakeUnit) -> None:
     }
 
 
-def test_no_service_without_ports_or_in_stock(make_unit: MakeUnit) -> None:
+def test_no_service_without_ports_or_pods_to_reach(make_unit: MakeUnit) -> None:
+    template = {"requestID": "tts", "templateOnly": True}
     assert service_for(make_unit()) is None
     assert service_for(make_unit(namespace="runtime-stock", **PORTS)) is None
+    assert service_for(make_unit(serverless=template, **PORTS)) is None
+    assert service_for(make_unit(namespace="runtime-stock", serverless=template, **PORTS)) is None
+
+
+def test_a_template_keeps_the_policy_of_the_pod_that_it_may_have_had(
+    make_unit: MakeUnit, settings: ReconcilerSettings
+) -> None:
+    worker, template = ({"requestID": "tts", "templateOnly": only} for only in (False, True))
+    before, after = (network_policy_for(make_unit(serverless=block), settings) for block in (worker, template))
+    assert after == before
 
 
 def test_network_policy(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:

@@ -34,6 +34,7 @@ NO_CLAIM = {
     ],
 }
 SERVERLESS = {"serverless": {"requestID": "TTS"}}
+TEMPLATE = {"serverless": {"requestID": "TTS", "templateOnly": True}}
 STORAGE = {"storageMounts": [{"name": "models", "mountPath": "/models"}]}
 PORTS = {"template": {"ports": [{"name": "http", "port": 8080}]}}
 RESOLVED = {
@@ -63,6 +64,9 @@ def condition(status: Object, condition_type: str) -> tuple[str, str] | None:
         pytest.param({}, UNAVAILABLE, [NO_CLAIM], "Progressing", ("False", "UnitProgressing"), id="not-its-storage"),
         pytest.param({}, UNAVAILABLE, [], "Progressing", ("False", "UnitProgressing"), id="otherwise"),
         pytest.param({}, None, [], "Progressing", ("False", "UnitProgressing"), id="no-deployment-yet"),
+        pytest.param(TEMPLATE, UNAVAILABLE, [], "Empty", ("False", "TemplateOnly"), id="template"),
+        pytest.param(TEMPLATE, AVAILABLE, [], "Empty", ("False", "TemplateOnly"), id="template-was-a-worker"),
+        pytest.param(TEMPLATE, None, [SIDECAR_FAILURE], "Empty", ("False", "TemplateOnly"), id="template-was-failing"),
     ],
 )
 def test_unit_phase(
@@ -169,6 +173,26 @@ def test_a_ready_serverless_unit(make_unit: MakeUnit, settings: ReconcilerSettin
         ],
         "lastSyncTime": NOW_TEXT,
     }
+
+
+@pytest.mark.parametrize("pods", [[], [SIDECAR_FAILURE]], ids=["no-pod", "a-pod-that-ends"])
+def test_a_template(
+    make_unit: MakeUnit, make_pod: MakePod, settings: ReconcilerSettings, pods: list[dict[str, Any]]
+) -> None:
+    """Nothing to do, and nobody listens: no dispatch subject, no address; the message says how to change that."""
+    unit = make_unit(**TEMPLATE, **PORTS)
+    status = status_for(unit, UNAVAILABLE, [make_pod(**pod) for pod in pods], settings, NOW)
+    assert status["serverless"] == {"phase": "Disabled"}
+    assert condition(status, "ServerlessReady") == ("True", "UnitServerlessReady")
+    assert not {"serviceName", "accessURL"} & status.keys()
+    (message,) = [entry["message"] for entry in status["conditions"] if entry["type"] == "Ready"]
+    assert "'tts'" in message
+    assert "templateOnly to false" in message
+
+
+def test_a_template_whose_objects_cannot_be_written(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
+    status = failure_status(make_unit(**TEMPLATE), "UnitDeploymentSyncFailed", "because", settings, NOW)
+    assert (status["phase"], status["serverless"]) == ("Failed", {"phase": "Failed"})
 
 
 def test_no_service_no_address(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
