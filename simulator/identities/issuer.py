@@ -1,35 +1,35 @@
 """Gives every serverless unit what its sidecar needs at the queue: a consumer, and an identity that may use it (S23).
 
 Level-triggered: whatever changed, a unit is brought to rights as a whole. The consumer is made before the identity, so
-a worker that can log in finds it. It is deleted when the unit and its last pod are gone: until then a sidecar drains.
+a worker that can log in finds it.
+
+The issuer makes consumers and never deletes one: what a lost or former worker was given and did not do hangs on its
+consumer. The activator's leader gives that to other workers first, and then deletes the consumer (S13). Until it has,
+a unit whose name the consumer bears gets no identity.
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
-from sidecar.concurrency import max_ack_pending
-from sidecar.queue import ConsumerSettings, Queue, QueueError
+from sidecar.queue import Queue, QueueError
 from sidecar.subjects import sidecar_consumer
-from simulator.errors import AlreadyExistsError
+from simulator.errors import AlreadyExistsError, NotFoundError
 from simulator.gpuunit import MANAGED_LABELS, UnitSpecError, check_unit_name, is_stock, serverless_of
 from simulator.identities.authority import Authority
 from simulator.identities.permissions import worker
-from simulator.identities.secret import secret_for
+from simulator.identities.secret import secret_for, secret_name
+from simulator.jetstream.consumers import consumer_state
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer, Key
 from simulator.kube.kinds import POD, SECRET, Object
 from simulator.kube.workqueue import WorkQueue, run_controller
-from simulator.reconciler.objects import check_owner
+from simulator.reconciler.objects import check_owner, is_controlled_by
 from simulator.reconciler.unit_index import UnitIndex
-
-DISPATCH_ACK_WAIT_S: Final = 300.0
-"""Silence after which a dispatch is delivered again (contract 2.5); a sidecar sends in-progress acks meanwhile."""
-
-DEFAULT_CONCURRENCY: Final = 1
-"""Calls that a worker runs at once unless it is told otherwise."""
+from simulator.worker_consumer import DEFAULT_CONCURRENCY, make_worker_consumer
 
 WORKERS: Final = 4
 """Units worked on side by side; a unit's work is a few round trips."""
@@ -47,7 +47,7 @@ class Identity:
 
 
 class Issuer:
-    """Keeps consumers and Secrets of all units; `units` must be a running informer, `queue` the stream owner's.
+    """Makes consumers and keeps Secrets of all units; `units` must be a running informer, `queue` the stream owner's.
 
     `concurrency` is how many calls a worker runs at once, for the limit of unacknowledged dispatches.
     """
@@ -64,7 +64,7 @@ class Issuer:
         self._units = units
         self._queue = queue
         self._authority = authority
-        self._max_ack_pending = max_ack_pending(concurrency)
+        self._concurrency = concurrency
         self._identities: dict[Key, Identity] = {}
         self._work: WorkQueue[Key] = WorkQueue()
         self._secrets = Informer(cluster, SECRET, labels=MANAGED_LABELS)
@@ -89,7 +89,7 @@ class Issuer:
         pool = _pool_of(unit) if unit is not None else None
         try:
             if unit is None or pool is None:
-                await self._withdraw(key)
+                await self._withdraw(key, unit)
             else:
                 await self._provide(key, unit, pool)
         except QueueError as error:
@@ -99,25 +99,35 @@ class Issuer:
         name, uid = unit["metadata"]["name"], unit["metadata"]["uid"]
         identity = self._identities.get(key)
         if identity is None or (identity.uid, identity.pool) != (uid, pool):
-            if identity is not None and identity.pool != pool:
-                await self._queue.delete_consumer(sidecar_consumer(name))  # it listens to the former pool
-            await self._make_consumer(name, pool)
+            if await self._remove_secret(unit):
+                return  # no pod may start with a former identity; that the Secret is gone brings the unit back here
+            await self._check_consumer(name, pool)
+            await make_worker_consumer(self._queue, pool, name, self._concurrency)
             access = self._authority.worker_access(name, worker(self._queue.stream, pool, name))
             credentials = access.credentials.text if access.credentials else ""
             identity = self._identities[key] = Identity(uid, pool, credentials)
             log.info("identity issued", unit=name, pool=pool)
         await self._write_secret(unit, secret_for(unit, identity.credentials))
 
-    async def _make_consumer(self, name: str, pool: str) -> None:
-        consumer = await self._queue.consumer(
-            ConsumerSettings(
-                durable=sidecar_consumer(name),
-                filter_subject=self._queue.subjects.dispatch(pool, name),
-                ack_wait_s=DISPATCH_ACK_WAIT_S,
-                max_ack_pending=self._max_ack_pending,
+    async def _check_consumer(self, name: str, pool: str) -> None:
+        """Make sure that no consumer of this name is still to be emptied by the activator's leader.
+
+        Raises:
+            ConnectionError: it is; the controller tries again after growing delays.
+        """
+        state = await consumer_state(self._queue, sidecar_consumer(name))
+        if state is None:
+            return
+        if state.filter_subject != self._queue.subjects.dispatch(pool, name):
+            raise ConnectionError(
+                f"unit {name} waits for its identity: consumer {state.name} still takes from {state.filter_subject}; "
+                "the activator deletes it when it has moved what is left there"
             )
-        )
-        await consumer.close()  # it is the sidecar's; here it only had to be made
+        if state.paused:
+            raise ConnectionError(
+                f"unit {name} waits for its identity: consumer {state.name} is paused while the activator moves what "
+                "the former worker left to others"
+            )
 
     async def _write_secret(self, unit: Object, wanted: Object) -> None:
         name, namespace = wanted["metadata"]["name"], wanted["metadata"]["namespace"]
@@ -134,15 +144,31 @@ class Issuer:
             metadata = {**wanted["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
             await self._cluster.update(SECRET, {**wanted, "metadata": metadata})
 
-    async def _withdraw(self, key: Key) -> None:
-        if key in self._identities and not self._pods_of.objects_of(key):
-            await self._queue.delete_consumer(sidecar_consumer(key[1]))
-            del self._identities[key]
-            log.info("consumer deleted", unit=key[1])
+    async def _remove_secret(self, unit: Object) -> bool:
+        """Delete the Secret that is this unit's own, if there is one; whether there was."""
+        name, namespace = secret_name(unit["metadata"]["name"]), unit["metadata"]["namespace"]
+        live = self._secrets.get(namespace, name)
+        if live is None or not is_controlled_by(live, unit):
+            return False
+        with contextlib.suppress(NotFoundError):  # our copy lags behind
+            await self._cluster.delete(SECRET, name, namespace)
+        return True
+
+    async def _withdraw(self, key: Key, unit: Object | None) -> None:
+        """Forget whose credentials they are once nobody can present them: a later unit of the name gets its own.
+
+        The consumer stays; deleting it is the part of the activator's leader.
+        """
+        if self._pods_of.objects_of(key):
+            return  # a sidecar drains
+        if self._identities.pop(key, None) is not None:
+            log.info("identity withdrawn", unit=key[1])
+        if unit is not None:
+            await self._remove_secret(unit)  # that of a unit that is gone goes with it
 
 
 def _pool_of(unit: Object) -> str | None:
-    """The pool that the unit's sidecar works for; None when there is no sidecar, or the reconciler refuses the unit."""
+    """The pool that the unit's sidecar works for; None when there is none, or the reconciler refuses the unit."""
     if is_stock(unit) or unit["metadata"].get("deletionTimestamp"):
         return None
     try:
@@ -150,4 +176,4 @@ def _pool_of(unit: Object) -> str | None:
         serverless = serverless_of(unit)
     except UnitSpecError:
         return None
-    return serverless.request_id if serverless else None
+    return serverless.request_id if serverless and not serverless.template_only else None

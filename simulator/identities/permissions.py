@@ -9,8 +9,9 @@ from typing import Final
 
 from sidecar.messages import Source
 from sidecar.stream import StreamSettings
-from sidecar.subjects import sidecar_consumer, worker_inboxes
+from sidecar.subjects import RESULT_STORE_CONSUMER, sidecar_consumer, worker_inboxes
 from simulator.identities.jwt import Export, Permissions
+from simulator.jetstream import bucket
 
 CALLER_INBOXES: Final = "_INBOX.>"
 """Where callers wait for the answer to a sync invocation: the names are random, chosen by the NATS client."""
@@ -72,42 +73,70 @@ def worker_exports(stream: StreamSettings) -> tuple[Export, ...]:
 
 
 def api(stream: StreamSettings) -> Grants:
-    """The runtime API: queues invocations, takes them back, and waits for the answers of sync ones."""
+    """The runtime API: queues invocations, takes them back, waits for answers, looks into stream and results.
+
+    It may also delete a message of the stream: that is how dead letters are dropped. Of what activators share it reads
+    one key: where its ledger starts.
+    """
     prefix = stream.subjects.prefix
-    return Grants((f"{prefix}.invoke.*", f"{prefix}.cancel.*.*"), (), API_INBOX)
+    return Grants(
+        publish=(
+            f"{prefix}.invoke.*",
+            f"{prefix}.cancel.*",
+            *_read(stream.name),
+            *_read(bucket.stream_name(bucket.INVOCATIONS)),
+            f"$JS.API.STREAM.MSG.GET.{bucket.stream_name(bucket.ACTIVATOR)}",
+            f"$JS.API.STREAM.MSG.DELETE.{stream.name}",
+        ),
+        listen=(),
+        inbox_prefix=API_INBOX,
+    )
 
 
 def activator(stream: StreamSettings, consumer: str) -> Grants:
-    """The activator: takes from its own `consumer`, dispatches to all workers, and answers what it cannot dispatch."""
-    prefix = stream.subjects.prefix
+    """The activator: takes from its own `consumer`, dispatches to all workers, answers what it cannot dispatch.
+
+    It also empties and deletes the consumers of lost workers, and shares what it knows in a bucket.
+    """
+    prefix, shared = stream.subjects.prefix, bucket.stream_name(bucket.ACTIVATOR)
     return Grants(
         publish=(
             f"{prefix}.dispatch.*.*",
             f"{prefix}.result.*",
             f"{prefix}.dlq.{Source.INVOCATION}.*",
+            f"{prefix}.cancel.*.*",
             CALLER_INBOXES,
             *_consume(stream.name, consumer),
+            *_read(stream.name),
+            *_manage_consumers(stream.name),
+            f"$JS.API.CONSUMER.PAUSE.{stream.name}.*",
+            *_read(shared),
+            bucket.subject(bucket.ACTIVATOR, ">"),
         ),
-        listen=(),
+        listen=(f"{prefix}.cancel.*",),
         inbox_prefix=f"{PLATFORM_INBOX}.activator",
     )
 
 
-def owner(stream: StreamSettings) -> Grants:
-    """The owner of the stream: creates it, and creates and deletes the durable consumers of the others."""
-    api, name = "$JS.API", stream.name
+def result_store(stream: StreamSettings) -> Grants:
+    """The result store: takes results, and keeps them in their bucket."""
     return Grants(
         publish=(
-            f"{api}.STREAM.INFO.{name}",
-            f"{api}.STREAM.CREATE.{name}",
-            f"{api}.CONSUMER.INFO.{name}.*",
-            f"{api}.CONSUMER.DURABLE.CREATE.{name}.*",
-            f"{api}.CONSUMER.CREATE.{name}.>",
-            f"{api}.CONSUMER.DELETE.{name}.*",
+            *_consume(stream.name, RESULT_STORE_CONSUMER),
+            *_read(bucket.stream_name(bucket.INVOCATIONS)),
+            bucket.subject(bucket.INVOCATIONS, ">"),
         ),
         listen=(),
-        inbox_prefix=f"{PLATFORM_INBOX}.owner",
+        inbox_prefix=f"{PLATFORM_INBOX}.results",
     )
+
+
+def owner(stream: StreamSettings) -> Grants:
+    """The owner of stream and buckets: creates them, and the durable consumers of the others."""
+    streams = (stream.name, bucket.stream_name(bucket.INVOCATIONS), bucket.stream_name(bucket.ACTIVATOR))
+    made = (f"$JS.API.STREAM.{verb}.{name}" for name in streams for verb in ("INFO", "CREATE"))
+    look = f"$JS.API.STREAM.MSG.GET.{stream.name}"
+    return Grants((*made, look, *_manage_consumers(stream.name)), (), f"{PLATFORM_INBOX}.owner")
 
 
 def reader(stream: StreamSettings) -> Grants:
@@ -146,4 +175,25 @@ def _consume(stream: str, durable: str) -> tuple[str, str, str]:
         f"$JS.API.CONSUMER.INFO.{stream}.{durable}",
         f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}",
         f"$JS.ACK.{stream}.{durable}.>",
+    )
+
+
+def _read(stream: str) -> tuple[str, ...]:
+    """What it takes to read a stream: single messages, and following it by a consumer for the time."""
+    return (
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
+    )
+
+
+def _manage_consumers(stream: str) -> tuple[str, ...]:
+    """What it takes to list, make and delete the durable consumers of a stream."""
+    return (
+        f"$JS.API.CONSUMER.NAMES.{stream}",
+        f"$JS.API.CONSUMER.INFO.{stream}.*",
+        f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.*",
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.DELETE.{stream}.*",
     )

@@ -11,7 +11,10 @@ from simulator.identities.private_file import write_private
 
 
 class Roles:
-    """The roles `owner`, `activator`, `api`, `admin` and `reader`; `authority` None means that nobody is asked."""
+    """The roles `owner`, `activator`, `api`, `results`, `admin` and `reader`.
+
+    `authority` None means that nobody is asked.
+    """
 
     def __init__(self, authority: Authority | None, stream: StreamSettings, activator_consumer: str) -> None:
         self._authority = authority
@@ -20,6 +23,7 @@ class Roles:
             "owner": permissions.owner(stream),
             "activator": permissions.activator(stream, activator_consumer),
             "api": permissions.api(stream),
+            "results": permissions.result_store(stream),
             "admin": permissions.admin(),
             "reader": permissions.reader(stream),
         }

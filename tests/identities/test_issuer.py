@@ -12,13 +12,16 @@ from sidecar.queue import Access, ConsumerSettings, Credentials, Queue, StreamSe
 from sidecar.subjects import sidecar_consumer, worker_inboxes
 from simulator.errors import NotFoundError
 from simulator.gpuunit import ACTIVE_NAMESPACE, UNIT_LABEL, object_labels
-from simulator.identities.issuer import DISPATCH_ACK_WAIT_S, Issuer
+from simulator.identities import issuer
+from simulator.identities.issuer import Issuer
 from simulator.identities.secret import CREDENTIALS_KEY, secret_name
+from simulator.jetstream.consumers import ConsumerState, consumer_names, consumer_state, pause_consumer
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import GPUUNIT, POD, SECRET, Object
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
+from simulator.worker_consumer import DISPATCH_ACK_WAIT_S
 
 if TYPE_CHECKING:
     from tests.identities.conftest import Guarded
@@ -28,7 +31,7 @@ pytestmark = pytest.mark.e2e
 TIMEOUT_S = 15.0
 STREAM = "RUNTIME_SERVERLESS"
 SUBJECTS = StreamSettings().subjects
-ADVISORY = f"$JS.EVENT.ADVISORY.CONSUMER.DELETED.{STREAM}"
+SERVING = {"requestID": "pool"}
 
 
 def unit_of(name: str, **spec: Any) -> Object:
@@ -64,6 +67,15 @@ class Issued:
 
         return await self.secrets.wait_for(find, TIMEOUT_S)
 
+    async def no_secret(self, unit: str) -> None:
+        """Wait until the unit has no Secret."""
+        name = secret_name(unit)
+        await self.secrets.wait_for(lambda secrets: None if secrets.get(ACTIVE_NAMESPACE, name) else True, TIMEOUT_S)
+
+    async def serve(self, unit: str, serverless: Object | None) -> None:
+        """Change the unit's serverless block; fields that are not named stay."""
+        await self.cluster.patch(GPUUNIT, unit, {"spec": {"serverless": serverless}}, ACTIVE_NAMESPACE)
+
     async def queue_of(self, secret: Object, pool: str, unit: str) -> Queue:
         """Connect as the sidecar to which the Secret is mounted."""
         text = base64.b64decode(secret["data"][CREDENTIALS_KEY]).decode()
@@ -86,13 +98,49 @@ async def issued(guarded: "Guarded", tmp_path: Path) -> AsyncIterator[Issued]:
                 task.cancel()
 
 
+class Looks:
+    """What the issuer found whenever it looked at a consumer."""
+
+    def __init__(self) -> None:
+        self._found: asyncio.Queue[ConsumerState | None] = asyncio.Queue()
+
+    async def at(self, queue: Queue, durable: str) -> ConsumerState | None:
+        state = await consumer_state(queue, durable)
+        self._found.put_nowait(state)
+        return state
+
+    async def next(self) -> ConsumerState | None:
+        async with asyncio.timeout(TIMEOUT_S):
+            return await self._found.get()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    looks = Looks()
+    monkeypatch.setattr(issuer, "consumer_state", looks.at)
+    return looks
+
+
+async def left_of(admin: Queue, unit: str) -> tuple[str, int] | None:
+    """The subject of the unit's consumer and how many dispatches it has still to deliver; None without one."""
+    state = await consumer_state(admin, sidecar_consumer(unit))
+    return None if state is None else (state.filter_subject, state.pending)
+
+
+async def dispatch_to(admin: Queue, unit: str) -> str:
+    """Give the unit something to do; returns the subject."""
+    subject = SUBJECTS.dispatch("pool", unit)
+    await admin.publish(subject, b"order", message_id=f"dispatch-{unit}")
+    return subject
+
+
 def consumer_of(unit: str, pool: str) -> ConsumerSettings:
     return ConsumerSettings(sidecar_consumer(unit), SUBJECTS.dispatch(pool, unit), DISPATCH_ACK_WAIT_S, 10)
 
 
 async def test_a_unit_gets_a_consumer_and_credentials_for_it(issued: Issued, admin: Queue) -> None:
     """S22, S23, C9: in a Secret of the unit's own, not in a URL."""
-    unit = await issued.cluster.create(GPUUNIT, unit_of("u1", serverless={"requestID": "pool"}))
+    unit = await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
     secret = await issued.secret("u1")
     assert secret["metadata"]["labels"][UNIT_LABEL] == "u1"
     [reference] = secret["metadata"]["ownerReferences"]
@@ -106,34 +154,40 @@ async def test_a_unit_gets_a_consumer_and_credentials_for_it(issued: Issued, adm
     await queue.publish(SUBJECTS.result("pool"), b"{}", message_id="r1")
 
 
-async def test_a_units_end_takes_the_secret_and_after_the_last_pod_the_consumer(issued: Issued, admin: Queue) -> None:
-    """S13: the consumer of a dead worker is removed; while a pod is there its sidecar still drains."""
-    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless={"requestID": "pool"}))
+async def test_a_units_end_takes_the_secret_and_leaves_the_consumer(issued: Issued, admin: Queue) -> None:
+    """S13: what a gone worker did not do hangs on its consumer, which is the activator's to empty and delete."""
+    first = await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
     await issued.secret("u1")
-    pods = Informer(issued.cluster, POD, ACTIVE_NAMESPACE)
-    watching = asyncio.create_task(pods.run())
+    subject = await dispatch_to(admin, "u1")
+    await issued.cluster.delete(GPUUNIT, "u1", ACTIVE_NAMESPACE)
+    await issued.no_secret("u1")
+    # The next unit of the name is provided for after the issuer was done with the first one.
+    second = await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
+    await issued.secret("u1")
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert await left_of(admin, "u1") == (subject, 1)
+
+
+async def test_while_a_pod_is_there_its_sidecar_drains_with_its_identity(issued: Issued) -> None:
+    """S14: a unit that serves no more keeps its Secret until its last pod is gone."""
     await issued.cluster.create(POD, pod_of("u1"))
-    await pods.wait_for(lambda known: known.objects() or None, TIMEOUT_S)
-    async with admin.listen(f"{ADVISORY}.{sidecar_consumer('u1')}") as deletions:
-        await issued.guarded.settle(admin)
-        await issued.cluster.delete(GPUUNIT, "u1", ACTIVE_NAMESPACE)
-        await issued.secrets.wait_for(lambda secrets: None if secrets.objects() else True, TIMEOUT_S)
-        # Another unit's identity is issued after the deletion was seen, so it had its chance to take the consumer.
-        await issued.cluster.create(GPUUNIT, unit_of("u2", serverless={"requestID": "pool"}))
-        await issued.secret("u2")
-        with pytest.raises(TimeoutError):
-            await deletions.receive(0.01)
-        await issued.cluster.delete(POD, "u1-x", ACTIVE_NAMESPACE, grace_period_s=0)
-        assert b"u1" in await deletions.receive(TIMEOUT_S)
-    watching.cancel()
-    await asyncio.wait([watching])
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
+    first = await issued.secret("u1")
+    await issued.serve("u1", None)
+    await issued.units.wait_for(lambda units: "serverless" not in units.objects()[0]["spec"] or None, TIMEOUT_S)
+    # Another unit's identity is issued after the change was seen, so the issuer had its chance to take the Secret.
+    await issued.cluster.create(GPUUNIT, unit_of("u2", serverless=SERVING))
+    await issued.secret("u2")
+    assert (await issued.secret("u1"))["data"] == first["data"]
+    await issued.cluster.delete(POD, "u1-x", ACTIVE_NAMESPACE, grace_period_s=0)
+    await issued.no_secret("u1")
 
 
 async def test_a_unit_of_the_same_name_gets_an_identity_of_its_own(issued: Issued) -> None:
-    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless={"requestID": "pool"}))
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
     first = await issued.secret("u1")
     await issued.cluster.delete(GPUUNIT, "u1", ACTIVE_NAMESPACE)
-    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless={"requestID": "pool"}))
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
     second = await issued.secret("u1", lambda secret: bool(secret["metadata"]["uid"] != first["metadata"]["uid"]))
     assert second["data"] != first["data"]
     queue = await issued.queue_of(second, "pool", "u1")
@@ -142,7 +196,7 @@ async def test_a_unit_of_the_same_name_gets_an_identity_of_its_own(issued: Issue
 
 @pytest.mark.parametrize("how", ["deleted", "changed", "of an earlier platform"])
 async def test_a_secret_is_put_right(issued: Issued, how: str) -> None:
-    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless={"requestID": "pool"}))
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
     first = await issued.secret("u1")
     if how == "deleted":
         await issued.cluster.delete(SECRET, secret_name("u1"), ACTIVE_NAMESPACE)
@@ -157,11 +211,24 @@ async def test_a_secret_is_put_right(issued: Issued, how: str) -> None:
     assert again["metadata"]["ownerReferences"] == first["metadata"]["ownerReferences"]
 
 
-async def test_another_pool_is_another_identity(issued: Issued, admin: Queue) -> None:
-    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless={"requestID": "pool"}))
+async def test_another_pool_is_another_identity_once_the_former_consumer_is_gone(
+    issued: Issued, admin: Queue, looks: Looks
+) -> None:
+    """S13: until the activator has moved what the former pool left and deleted the consumer, the new pod waits."""
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
     first = await issued.secret("u1")
-    await issued.cluster.patch(GPUUNIT, "u1", {"spec": {"serverless": {"requestID": "moved"}}}, ACTIVE_NAMESPACE)
-    second = await issued.secret("u1", lambda secret: bool(secret["data"] != first["data"]))
+    assert await looks.next() is None
+    subject = await dispatch_to(admin, "u1")
+    await issued.serve("u1", {"requestID": "moved"})
+    await issued.no_secret("u1")  # so that no pod of the new pool starts with the identity of the former one
+    for _ in range(3):
+        state = await looks.next()
+        assert state is not None
+        assert (state.filter_subject, state.pending) == (subject, 1)
+    assert issued.secrets.objects() == []
+    await admin.delete_consumer(sidecar_consumer("u1"))
+    second = await issued.secret("u1")
+    assert second["data"] != first["data"]
     queue = await issued.queue_of(second, "moved", "u1")
     await queue.publish(SUBJECTS.result("moved"), b"{}", message_id="r1")
     await admin.publish(SUBJECTS.dispatch("moved", "u1"), b"order", message_id="d1")
@@ -171,13 +238,44 @@ async def test_another_pool_is_another_identity(issued: Issued, admin: Queue) ->
     await consumer.close()
 
 
-async def test_a_unit_that_is_serverless_no_more_loses_its_consumer(issued: Issued, admin: Queue) -> None:
-    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless={"requestID": "pool"}))
+async def test_a_unit_waits_while_the_consumer_of_its_name_is_emptied(
+    issued: Issued, admin: Queue, looks: Looks
+) -> None:
+    """S13: the activator pauses the consumer of a lost worker first; a new unit of the name may not take from it."""
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
     await issued.secret("u1")
-    async with admin.listen(f"{ADVISORY}.{sidecar_consumer('u1')}") as deletions:
-        await issued.guarded.settle(admin)
-        await issued.cluster.patch(GPUUNIT, "u1", {"spec": {"serverless": None}}, ACTIVE_NAMESPACE)
-        assert b"u1" in await deletions.receive(TIMEOUT_S)
+    assert await looks.next() is None
+    await issued.cluster.delete(GPUUNIT, "u1", ACTIVE_NAMESPACE)
+    await issued.no_secret("u1")
+    await pause_consumer(admin, sidecar_consumer("u1"))
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
+    for _ in range(3):
+        state = await looks.next()
+        assert state is not None
+        assert state.paused
+    assert issued.secrets.objects() == []
+    await admin.delete_consumer(sidecar_consumer("u1"))
+    await issued.secret("u1")
+    state = await consumer_state(admin, sidecar_consumer("u1"))
+    assert state is not None
+    assert not state.paused
+
+
+@pytest.mark.parametrize("switched_off", [None, {"templateOnly": True}], ids=["not serverless", "template only"])
+async def test_a_unit_that_serves_no_more_loses_its_identity_and_leaves_its_consumer(
+    issued: Issued, admin: Queue, switched_off: Object | None
+) -> None:
+    """S13, S23: when it serves again it gets a fresh one, and the activator decides about what it was given before."""
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
+    first = await issued.secret("u1")
+    subject = await dispatch_to(admin, "u1")
+    await issued.serve("u1", switched_off)
+    await issued.no_secret("u1")
+    assert await left_of(admin, "u1") == (subject, 1)
+    await issued.serve("u1", {**SERVING, "templateOnly": None})
+    second = await issued.secret("u1")
+    assert second["data"] != first["data"]
+    assert await left_of(admin, "u1") == (subject, 1)
 
 
 async def test_what_the_queue_refuses_is_tried_again(issued: Issued, admin: Queue) -> None:
@@ -187,7 +285,7 @@ async def test_what_the_queue_refuses_is_tried_again(issued: Issued, admin: Queu
     await jetstream.delete_stream(STREAM)
     await jetstream.add_stream(name=STREAM, subjects=["elsewhere"], max_consumers=1)
     await jetstream.add_consumer(STREAM, durable_name="takes-the-only-place")
-    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless={"requestID": "pool"}))
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
     await issued.units.wait_for(lambda units: units.objects() or None, TIMEOUT_S)
     assert issued.secrets.objects() == []
     await jetstream.delete_stream(STREAM)
@@ -199,13 +297,16 @@ async def test_what_the_queue_refuses_is_tried_again(issued: Issued, admin: Queu
     "unit",
     [
         pytest.param(unit_of("plain"), id="not serverless"),
-        pytest.param(unit_of("dotted.name", serverless={"requestID": "pool"}), id="a name that is no single token"),
+        pytest.param(unit_of("pattern", serverless={**SERVING, "templateOnly": True}), id="a template only"),
+        pytest.param(unit_of("dotted.name", serverless=SERVING), id="a name that is no single token"),
         pytest.param(unit_of("broken", serverless={"requestID": "no pool!"}), id="a pool that is none"),
     ],
 )
-async def test_units_without_a_sidecar_get_nothing(issued: Issued, unit: Object) -> None:
+async def test_units_without_a_sidecar_get_nothing(issued: Issued, admin: Queue, unit: Object) -> None:
     await issued.cluster.create(GPUUNIT, unit)
-    await issued.cluster.create(GPUUNIT, unit_of("last", serverless={"requestID": "pool"}))
+    await issued.cluster.create(GPUUNIT, unit_of("last", serverless=SERVING))
     await issued.secret("last")
     with pytest.raises(NotFoundError):
         await issued.cluster.get(SECRET, secret_name(unit["metadata"]["name"]), ACTIVE_NAMESPACE)
+    assert sidecar_consumer("last") in (names := await consumer_names(admin))
+    assert sidecar_consumer(unit["metadata"]["name"]) not in names

@@ -48,33 +48,78 @@ def test_the_queue_offers_what_workers_use_and_no_more() -> None:
     assert [export.subject for export in exports if export.many_answers] == ["$JS.API.CONSUMER.MSG.NEXT.S.*"]
 
 
+BUCKET = "KV_RUNTIME_INVOCATIONS"
+SHARED = "KV_RUNTIME_ACTIVATOR"
+
+
+def reading(stream: str) -> list[str]:
+    return [
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
+    ]
+
+
+def taking(durable: str) -> list[str]:
+    return [f"$JS.API.CONSUMER.INFO.S.{durable}", f"$JS.API.CONSUMER.MSG.NEXT.S.{durable}", f"$JS.ACK.S.{durable}.>"]
+
+
+MANAGING = [
+    "$JS.API.CONSUMER.NAMES.S",
+    "$JS.API.CONSUMER.INFO.S.*",
+    "$JS.API.CONSUMER.DURABLE.CREATE.S.*",
+    "$JS.API.CONSUMER.CREATE.S.>",
+    "$JS.API.CONSUMER.DELETE.S.*",
+]
+
+
 @pytest.mark.parametrize(
     ("grants", "publish", "subscribe"),
     [
-        pytest.param(permissions.api(STREAM), ["p.q.invoke.*", "p.q.cancel.*.*"], ["_INBOX.api.>"], id="api"),
+        pytest.param(
+            permissions.api(STREAM),
+            [
+                "p.q.invoke.*",
+                "p.q.cancel.*",
+                *reading("S"),
+                *reading(BUCKET),
+                f"$JS.API.STREAM.MSG.GET.{SHARED}",
+                "$JS.API.STREAM.MSG.DELETE.S",
+            ],
+            ["_INBOX.api.>"],
+            id="api",
+        ),
         pytest.param(
             permissions.activator(STREAM, "act"),
             [
                 "p.q.dispatch.*.*",
                 "p.q.result.*",
                 "p.q.dlq.invocation.*",
+                "p.q.cancel.*.*",
                 "_INBOX.>",
-                "$JS.API.CONSUMER.INFO.S.act",
-                "$JS.API.CONSUMER.MSG.NEXT.S.act",
-                "$JS.ACK.S.act.>",
+                *taking("act"),
+                *reading("S"),
+                *MANAGING,
+                "$JS.API.CONSUMER.PAUSE.S.*",
+                *reading(SHARED),
+                "$KV.RUNTIME_ACTIVATOR.>",
             ],
-            ["_PLATFORM_INBOX.activator.>"],
+            ["p.q.cancel.*", "_PLATFORM_INBOX.activator.>"],
             id="activator",
+        ),
+        pytest.param(
+            permissions.result_store(STREAM),
+            [*taking("runtime-result-store"), *reading(BUCKET), "$KV.RUNTIME_INVOCATIONS.>"],
+            ["_PLATFORM_INBOX.results.>"],
+            id="results",
         ),
         pytest.param(
             permissions.owner(STREAM),
             [
-                "$JS.API.STREAM.INFO.S",
-                "$JS.API.STREAM.CREATE.S",
-                "$JS.API.CONSUMER.INFO.S.*",
-                "$JS.API.CONSUMER.DURABLE.CREATE.S.*",
-                "$JS.API.CONSUMER.CREATE.S.>",
-                "$JS.API.CONSUMER.DELETE.S.*",
+                *(f"$JS.API.STREAM.{verb}.{name}" for name in ("S", BUCKET, SHARED) for verb in ("INFO", "CREATE")),
+                "$JS.API.STREAM.MSG.GET.S",
+                *MANAGING,
             ],
             ["_PLATFORM_INBOX.owner.>"],
             id="owner",
@@ -98,6 +143,7 @@ def test_inboxes_of_different_identities_never_meet() -> None:
         permissions.activator(STREAM, "act").inbox_prefix,
         permissions.owner(STREAM).inbox_prefix,
         permissions.reader(STREAM).inbox_prefix,
+        permissions.result_store(STREAM).inbox_prefix,
         permissions.api(STREAM).inbox_prefix,
         worker_inboxes("a", "b"),
         worker_inboxes("a", "c"),

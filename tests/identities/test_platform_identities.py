@@ -23,21 +23,30 @@ STREAM = "RUNTIME_SERVERLESS"
 API = "$JS.API"
 INVOCATIONS = ConsumerSettings(ACTIVATOR_CONSUMER, SUBJECTS.invoke("*"), ack_wait_s=30)
 
-STREAM_CONTROL = [f"{API}.STREAM.{verb}.{STREAM}" for verb in ("UPDATE", "DELETE", "PURGE", "MSG.DELETE")]
+STREAM_CONTROL = [f"{API}.STREAM.{verb}.{STREAM}" for verb in ("UPDATE", "DELETE", "PURGE")]
+MESSAGE_DELETION = f"{API}.STREAM.MSG.DELETE.{STREAM}"
+BUCKETS = [
+    f"{API}.STREAM.{verb}.KV_RUNTIME_{name}"
+    for verb in ("UPDATE", "DELETE", "PURGE")
+    for name in ("ACTIVATOR", "INVOCATIONS")
+]
 CONSUMER_CONTROL = [
     f"{API}.CONSUMER.CREATE.{STREAM}.x",
     f"{API}.CONSUMER.DURABLE.CREATE.{STREAM}.x",
     f"{API}.CONSUMER.DELETE.{STREAM}.{ACTIVATOR_CONSUMER}",
 ]
-OTHERS_WORK = [f"{API}.CONSUMER.MSG.NEXT.{STREAM}.{sidecar_consumer('w1')}", f"$JS.ACK.{STREAM}.x.1.1.1.1.0"]
+OTHERS_ACKS = f"$JS.ACK.{STREAM}.x.1.1.1.1.0"
+OTHERS_WORK = [f"{API}.CONSUMER.MSG.NEXT.{STREAM}.{sidecar_consumer('w1')}", OTHERS_ACKS]
 
 REFUSED_PUBLISHES = {
     "api": [
         *STREAM_CONTROL,
+        *BUCKETS,
         *CONSUMER_CONTROL,
-        *OTHERS_WORK,
-        f"{API}.CONSUMER.MSG.NEXT.{STREAM}.{ACTIVATOR_CONSUMER}",
-        f"{API}.STREAM.MSG.GET.{STREAM}",
+        OTHERS_ACKS,
+        "$KV.RUNTIME_INVOCATIONS.pool.x",
+        "$KV.RUNTIME_ACTIVATOR.leader",
+        SUBJECTS.cancel("pool", "w1"),
         SUBJECTS.dispatch("pool", "w1"),
         SUBJECTS.result("pool"),
         SUBJECTS.metrics("pool"),
@@ -46,19 +55,34 @@ REFUSED_PUBLISHES = {
     ],
     "activator": [
         *STREAM_CONTROL,
-        *CONSUMER_CONTROL,
-        *OTHERS_WORK,
-        f"{API}.STREAM.MSG.GET.{STREAM}",
+        *BUCKETS,
+        MESSAGE_DELETION,
+        OTHERS_ACKS,
+        "$KV.RUNTIME_INVOCATIONS.pool.x",
         SUBJECTS.invoke("pool"),
         SUBJECTS.metrics("pool"),
         SUBJECTS.dead_letter("dispatch", "pool"),
         "_PLATFORM_INBOX.owner.x",
     ],
+    "results": [
+        *STREAM_CONTROL,
+        *BUCKETS,
+        MESSAGE_DELETION,
+        *CONSUMER_CONTROL,
+        *OTHERS_WORK,
+        f"{API}.STREAM.MSG.GET.{STREAM}",
+        "$KV.RUNTIME_ACTIVATOR.leader",
+        *(subject.replace("*", "x") for subject in SUBJECTS.families()),
+        "_INBOX.x",
+    ],
     "owner": [
         *STREAM_CONTROL,
+        *BUCKETS,
+        MESSAGE_DELETION,
         *OTHERS_WORK,
         f"{API}.STREAM.CREATE.MINE",
-        f"{API}.STREAM.MSG.GET.{STREAM}",
+        "$KV.RUNTIME_INVOCATIONS.pool.x",
+        "$KV.RUNTIME_ACTIVATOR.leader",
         *(subject.replace("*", "x") for subject in SUBJECTS.families()),
         "_INBOX.x",
     ],
@@ -74,6 +98,7 @@ REFUSED_PUBLISHES = {
 REFUSED_SUBSCRIPTIONS = {
     "api": [">", "_INBOX.>", "_PLATFORM_INBOX.>", f"{SUBJECTS.prefix}.>", "$JS.>"],
     "activator": [">", "_INBOX.>", "_PLATFORM_INBOX.>", f"{SUBJECTS.prefix}.>", "$JS.>"],
+    "results": [">", "_INBOX.>", "_PLATFORM_INBOX.>", f"{SUBJECTS.prefix}.>", "$JS.>"],
     "owner": [">", "_INBOX.>", "_PLATFORM_INBOX.>", f"{SUBJECTS.prefix}.>", "$JS.>"],
     "reader": [">", "_INBOX.>", "_PLATFORM_INBOX.>", "$JS.>"],
 }

@@ -133,6 +133,7 @@ async def test_a_sidecars_whole_work_is_allowed(guarded: "Guarded", admin: Queue
     """S23, S22: with its own credentials a sidecar consumes, publishes, answers and hears that it should stop."""
     queue = await guarded.queue(guarded.worker_access("w1"))
     api = await guarded.queue(guarded.roles.access("api"))
+    activator = await guarded.queue(guarded.roles.access("activator"))
     await admin.publish(SUBJECTS.dispatch("pool", "w1"), b"order", message_id="d1")
     consumer = await queue.consumer(OWN_CONSUMER)
     [delivery] = await consumer.fetch(wait_s=TIMEOUT_S)
@@ -149,7 +150,7 @@ async def test_a_sidecars_whole_work_is_allowed(guarded: "Guarded", admin: Queue
         await guarded.settle(queue)
         await queue.send(inbox.subject, b"answer")
         assert await inbox.receive(TIMEOUT_S) == b"answer"
-        await api.send(SUBJECTS.cancel("pool", "w1"), b"stop")
+        await activator.send(SUBJECTS.cancel("pool", "w1"), b"stop")
         assert await cancels.receive(TIMEOUT_S) == b"stop"
 
 
