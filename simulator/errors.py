@@ -8,6 +8,7 @@ SimulatorError
 ├── PlatformError          a part of the platform failed or stopped     exit 1
 │   └── WaitTimeoutError   something did not become true in time
 ├── KubeError              the Kubernetes API refused                   exit 1
+│   ├── ClusterAwayError
 │   ├── NotFoundError
 │   ├── AlreadyExistsError
 │   ├── ConflictError
@@ -55,6 +56,10 @@ class WaitTimeoutError(PlatformError):
 
 class KubeError(SimulatorError):
     """The Kubernetes API answered a request with a failure; the message is the server's own."""
+
+
+class ClusterAwayError(KubeError):
+    """The Kubernetes API gave no answer; whether a change was made is not known."""
 
 
 class NotFoundError(KubeError):

@@ -20,6 +20,7 @@ from lightkube.types import PatchType
 
 from simulator.errors import (
     AlreadyExistsError,
+    ClusterAwayError,
     ConflictError,
     EnvironmentMissing,
     ExpiredError,
@@ -179,7 +180,7 @@ class Cluster:
             code = error.response.status_code
             raise _kube_error(code, "", f"{self._url} answered with HTTP status {code}") from error
         except httpx2.HTTPError as error:
-            raise KubeError(
+            raise ClusterAwayError(
                 f"no answer from the Kubernetes API at {self._url}: {str(error) or type(error).__name__}; "
                 "check that it runs and that the kubeconfig names it"
             ) from error
@@ -187,9 +188,9 @@ class Cluster:
 
 def _read_kubeconfig(path: Path) -> SingleConfig:
     try:
-        config = KubeConfig.from_file(path).get()
+        config = _parsed(path).get()
     except Exception as error:  # of a file that is no kubeconfig lightkube raises whatever comes first
-        problem = str(error) or type(error).__name__
+        problem = " ".join(str(error).split()) or type(error).__name__
     else:
         if config is not None:
             return config
@@ -197,6 +198,13 @@ def _read_kubeconfig(path: Path) -> SingleConfig:
     raise EnvironmentMissing(
         f"cannot use the kubeconfig {path}: {problem}; name one whose current context is the cluster"
     )
+
+
+def _parsed(path: Path) -> KubeConfig:
+    try:
+        return KubeConfig.from_file(path)
+    except (AttributeError, KeyError, TypeError) as error:  # YAML of another form
+        raise ValueError("it is empty or no kubeconfig") from error
 
 
 def _address(server: str) -> str:

@@ -30,7 +30,7 @@ class WorkQueue(Generic[K]):
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._waiting: set[K] = set()  # in `_ready`, or to go there when its work is done
         self._working: set[K] = set()
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._timers: dict[K, tuple[float, asyncio.TimerHandle]] = {}
         self._failures: dict[K, int] = {}
 
     def add(self, key: K) -> None:
@@ -44,12 +44,13 @@ class WorkQueue(Generic[K]):
     def add_after(self, key: K, delay_s: float) -> None:
         """Have the key worked on in `delay_s` seconds; of several such wishes the earliest counts."""
         loop = asyncio.get_running_loop()
+        due = loop.time() + delay_s
         earlier = self._timers.get(key)
         if earlier is not None:
-            if earlier.when() <= loop.time() + delay_s:
+            if earlier[0] <= due:
                 return
-            earlier.cancel()
-        self._timers[key] = loop.call_later(delay_s, self._due, key)
+            earlier[1].cancel()
+        self._timers[key] = (due, loop.call_later(delay_s, self._due, key))  # uvloop's timers do not tell their time
 
     def retry(self, key: K) -> None:
         """Have the key, whose work failed, worked on again after a delay that doubles with each failure."""
@@ -75,7 +76,7 @@ class WorkQueue(Generic[K]):
 
     def close(self) -> None:
         """Drop what was to be added later."""
-        for timer in self._timers.values():
+        for _, timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
 

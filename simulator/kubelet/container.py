@@ -27,6 +27,8 @@ from simulator.processes.spawn import CannotStartError
 
 SYNC_PERIOD_S: Final = 1.0
 """How long (scaled) a container's end, or a failed pull, shows before the back-off that follows it."""
+PASSING_PERIOD_S: Final = 0.5
+"""How long a probe that passes rests at least, however short the time scale; its own period, if that is shorter."""
 START_ERROR_CODE: Final = 128
 
 _log = structlog.get_logger(__name__)
@@ -225,7 +227,12 @@ class Container:
                 self._set(ready=count.passing)
             elif not count.passing:
                 return
-            await self._sleep(probe.period_s)
+            await asyncio.sleep(self._until_next(probe, count))
+
+    def _until_next(self, probe: Probe, count: ProbeCount) -> float:
+        """Seconds to the next time: what passes is asked at leisure, or idle pods would keep a processor busy."""
+        scaled_s = probe.period_s * self._context.node.time_scale
+        return max(scaled_s, min(probe.period_s, PASSING_PERIOD_S)) if count.passing else scaled_s
 
     async def _ask(self, probe: Probe, execution: Execution, count: ProbeCount) -> ProbeCount:
         problem = await ask(probe.action, probe.timeout_s, self._context.node.session, execution.start_command)

@@ -10,11 +10,11 @@ import pytest
 
 from simulator.errors import (
     AlreadyExistsError,
+    ClusterAwayError,
     ConflictError,
     EnvironmentMissing,
     ExpiredError,
     InvalidError,
-    KubeError,
     NotFoundError,
 )
 from simulator.kube.client import Cluster
@@ -123,9 +123,11 @@ async def test_errors_carry_the_words_of_the_server(cluster: Cluster) -> None:
 
 async def test_a_server_that_is_not_there_is_named(cluster: Cluster, server: KubeServer) -> None:
     await server.__aexit__(None, None, None)
-    with pytest.raises(KubeError, match=f"no answer from the Kubernetes API at {server.url}.*check that it runs"):
+    with pytest.raises(
+        ClusterAwayError, match=f"no answer from the Kubernetes API at {server.url}.*check that it runs"
+    ):
         await cluster.list(GPUUNIT)
-    with pytest.raises(KubeError, match=server.url):
+    with pytest.raises(ClusterAwayError, match=server.url):
         async for _ in cluster.watch(GPUUNIT, NS, "1"):
             pass
 
@@ -137,6 +139,15 @@ def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content: str 
         path.write_text(content)
     with pytest.raises(EnvironmentMissing, match=str(path)):
         Cluster(path, field_manager="tests")
+
+
+@pytest.mark.parametrize("content", ["", "# nothing", "{}", "[]", "text", "5", "clusters: 7", "a: b"])
+def test_a_kubeconfig_of_another_form_is_said_so_in_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(content)
+    with pytest.raises(EnvironmentMissing, match="it is empty or no kubeconfig") as caught:
+        Cluster(path, field_manager="tests")
+    assert "\n" not in str(caught.value)
 
 
 async def test_a_watch_too_far_back_is_expired(cluster: Cluster) -> None:
