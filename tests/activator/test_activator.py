@@ -1,337 +1,277 @@
-"""The activator's shell between a stub queue and stub units: what it publishes, acknowledges and creates."""
+"""A whole activator between a real queue and an embedded cluster, without workers' processes (contract 9)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from msgspec import structs
 
-from sidecar.messages import (
-    DeadLetterMessage,
-    FailureClass,
-    InvocationMessage,
-    InvocationResultMessage,
-    State,
-    WorkerDispatchMessage,
-    decode,
-    encode,
-    utc_now,
-)
-from sidecar.queue import Published, QueueUnavailableError, StreamSettings
-from simulator.activator.activator import MAX_ATTEMPTS, Activator, ActivatorSettings
-from simulator.activator.decisions import MANAGED_LABEL, worker_from
-from simulator.errors import AlreadyExistsError, KubeError
-from simulator.kube.kinds import Object
+from sidecar.cancellation import CancelMessage
+from sidecar.messages import Event, FailureClass, InvocationResultMessage, WorkerDispatchMessage, decode, encode
+from sidecar.queue import Queue
+from sidecar.stored import ATTEMPT_HEADER
+from sidecar.subjects import metric_message_id, sidecar_consumer
+from simulator.activator.activator import Activator
+from simulator.activator.settings import ActivatorSettings
+from simulator.gpuunit import ACTIVE_NAMESPACE
+from simulator.jetstream.bucket import ACTIVATOR, BucketSettings, ensure_bucket
+from simulator.jetstream.consumers import consumer_state
+from simulator.journal import Journal, journal_of
+from simulator.kube.client import Cluster
+from simulator.kube.informer import Informer
+from simulator.kube.kinds import GPUUNIT
+from simulator.kube.server import KubeServer
+from simulator.kube.store import ResourceStore
+from simulator.nats_server import NatsServer
+from simulator.worker_consumer import make_worker_consumer
+from tests.activator.parts import WAIT_S, event, invocation
+from tests.activator.station import Stream
 
-WAIT_S = 5
+pytestmark = pytest.mark.e2e
+
+TRACE = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "vendor=1"}
+POLL_S = 0.01
+
+T = TypeVar("T")
+
+
+async def server_says(ask: Callable[[], Awaitable[T]], condition: Callable[[T], object]) -> None:
+    """Wait until the server's answer is as wanted; it tells nobody of itself."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition(await ask()):  # noqa: ASYNC110 - as said
+            await asyncio.sleep(POLL_S)
 
 
 @dataclass
-class StubDelivery:
-    data: bytes
-    attempt: int = 1
-    sequence: int = 7
-    consumer_sequence: int = 7
-    subject: str = "runtime.serverless.invoke.p"
-    extra_headers: Mapping[str, str] = field(default_factory=dict)
-    ended: list[str] = field(default_factory=list)
-    end: asyncio.Event = field(default_factory=asyncio.Event)
+class Stage:
+    """A queue, a cluster, and the test as API and as workers."""
 
-    def _end(self, how: str) -> None:
-        self.ended.append(how)
-        self.end.set()
-
-    async def ack(self) -> None:
-        self._end("ack")
-
-    async def nak(self, delay_s: float = 0) -> None:
-        self._end(f"nak {delay_s:g}")
-
-    async def term(self, reason: str) -> None:
-        self._end(f"term {reason}")
-
-    async def in_progress(self) -> None: ...
-
-
-class StubQueue:
-    """Hands out what the test delivers and records what the activator publishes."""
-
-    def __init__(self) -> None:
-        self.stream = StreamSettings()
-        self.subjects = self.stream.subjects
-        self.deliveries: asyncio.Queue[StubDelivery] = asyncio.Queue()
-        self.published: list[tuple[str, str, bytes]] = []
-        self.replies: list[tuple[str, bytes]] = []
-        self.refuse_publish = False
-        self.max_payload = 1024 * 1024
-
-    async def consumer(self, _settings: object) -> "StubQueue":
-        return self
-
-    async def fetch(self, batch: int) -> list[StubDelivery]:
-        return [await self.deliveries.get()]
-
-    async def close(self) -> None: ...
-
-    async def publish(
-        self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str] | None = None
-    ) -> Published:
-        if self.refuse_publish:
-            raise QueueUnavailableError("no answer")
-        self.published.append((subject, message_id, data))
-        return Published("S", len(self.published), duplicate=False)
-
-    async def send(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
-        self.replies.append((subject, data))
-
-
-class StubUnits:
-    """What the watch would show; `set` changes it and wakes whoever waits."""
-
-    def __init__(self) -> None:
-        self._units: dict[str, Object] = {}
-        self._changed = asyncio.Event()
-
-    def set(self, name: str, phase: str, managed: bool = False) -> None:
-        labels = {MANAGED_LABEL: "activator"} if managed else {}
-        self.put(
-            {
-                "metadata": {"name": name, "namespace": "ns", "labels": labels},
-                "spec": {"serverless": {"requestID": "p"}},
-                "status": {"phase": phase},
-            }
-        )
-
-    def put(self, unit: Object) -> None:
-        self._units[unit["metadata"]["name"]] = unit
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    async def synced(self) -> None: ...
-
-    def objects(self) -> list[Object]:
-        return list(self._units.values())
-
-    def get(self, _namespace: str, name: str) -> Object | None:
-        return self._units.get(name)
-
-    async def wait_for(self, find: Callable[[Any], Any], timeout_s: float) -> Any:
-        async with asyncio.timeout(timeout_s):
-            while (found := find(self)) is None:
-                await self._changed.wait()
-        return found
-
-
-class StubCluster:
-    """Shows each created unit to the watch at once, in the phase that the test chose."""
-
-    def __init__(self, units: StubUnits, phase: str = "Ready") -> None:
-        self.created: list[Object] = []
-        self.error: KubeError | None = None
-        self.on_refusal: Callable[[], None] = lambda: None
-        self._units, self._phase = units, phase
-
-    async def create(self, _kind: object, unit: Object) -> Object:
-        if self.error:
-            self.on_refusal()
-            raise self.error
-        self.created.append(unit)
-        self._units.put(unit | {"status": {"phase": self._phase}})
-        return unit
-
-
-class Bench:
-    def __init__(self) -> None:
-        self.queue = StubQueue()
-        self.units = StubUnits()
-        self.cluster = StubCluster(self.units)
+    url: str
+    cluster: Cluster
+    units: Informer
+    stream: Stream
+    journal: Journal
 
     @asynccontextmanager
-    async def running(self, ready_wait_s: float = WAIT_S) -> AsyncIterator["Bench"]:
-        settings = ActivatorSettings(worker_ready_wait_s=ready_wait_s)
-        activator = Activator(self.cluster, self.units, self.queue, settings)  # type: ignore[arg-type]
-        task = asyncio.create_task(activator.run())
-        try:
-            yield self
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+    async def activator(self, settings: ActivatorSettings | None = None) -> AsyncIterator[Activator]:
+        """A running activator with a connection of its own; what ends it ends the test."""
+        async with Queue.connect(self.url, client_name="activator") as queue, asyncio.TaskGroup() as tasks:
+            made = Activator(self.cluster, self.units, queue, settings)
+            running = tasks.create_task(made.run())
+            yield made
+            running.cancel()
 
-    def deliver(self, data: bytes, attempt: int = 1) -> StubDelivery:
-        delivery = StubDelivery(data, attempt)
-        self.queue.deliveries.put_nowait(delivery)
-        return delivery
+    async def unit(self, name: str, pool: str = "p", **serverless: object) -> None:
+        """Somebody makes a unit."""
+        spec = {"specName": "g1.1", "serverless": {"enabled": True, "requestID": pool, **serverless}}
+        metadata = {"name": name, "namespace": ACTIVE_NAMESPACE}
+        await self.cluster.create(
+            GPUUNIT, {"apiVersion": GPUUNIT.api_version, "kind": GPUUNIT.kind, "metadata": metadata, "spec": spec}
+        )
 
-    async def settle(self, data: bytes, attempt: int = 1) -> list[str]:
-        delivery = self.deliver(data, attempt)
-        async with asyncio.timeout(WAIT_S):
-            await delivery.end.wait()
-        return delivery.ended
+    async def say(self, kind: str, worker: str, pool: str = "p") -> None:
+        """A worker's sidecar says something of itself."""
+        said = event(kind, worker, pool)
+        message_id = metric_message_id(worker, kind, said.reported_at)
+        await self.stream.queue.publish(self.stream.subjects.metrics(pool), encode(said), message_id=message_id)
+
+    async def worker(self, name: str, pool: str = "p", **serverless: object) -> None:
+        """A unit whose sidecar registers."""
+        await self.unit(name, pool, **serverless)
+        await self.say(Event.REGISTERED, name, pool)
+
+    async def dispatched(self, count: int = 1) -> list[tuple[str, str]]:
+        """Wait until so many dispatches are stored; return their invocations and workers."""
+        await self.seen(lambda: len(self.dispatches()) >= count)
+        return [(each.invocation_id, each.worker_name) for each in self.dispatches()]
+
+    def dispatches(self) -> list[WorkerDispatchMessage]:
+        return self.journal.of_type(WorkerDispatchMessage)
 
     def results(self) -> list[InvocationResultMessage]:
-        return [
-            decode(data, InvocationResultMessage) for subject, _, data in self.queue.published if ".result." in subject
-        ]
+        return self.journal.of_type(InvocationResultMessage)
 
+    async def result(self) -> InvocationResultMessage:
+        """Wait for the first result."""
+        await self.seen(self.results)
+        return self.results()[0]
 
-def invocation(invocation_id: str = "inv-1", **fields: Any) -> bytes:
-    defaults: dict[str, Any] = {"serverless_request_id": "p", "reply_subject": "_INBOX.x", "enqueued_at": utc_now()}
-    return encode(InvocationMessage(invocation_id=invocation_id, **(defaults | fields)))
+    async def seen(self, condition: Callable[[], object]) -> None:
+        """Wait until the stream looks so."""
+        await self.journal.wait_for(lambda _: bool(condition()), WAIT_S, "what the test waits for")
+
+    async def holds(self, count: int) -> None:
+        """Wait until activators hold so many invocations."""
+        await server_says(self.stream.held, lambda held: held == count)
+
+    async def settled(self) -> None:
+        """Wait until no invocation is in anybody's hands."""
+        await server_says(self.stream.unsettled, lambda count: count == 0)
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+async def stage(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Stage]:
+    kubeconfig = tmp_path / "kubeconfig"
+    async with KubeServer(ResourceStore()) as server, Queue.connect(nats_server.url, client_name="test") as queue:
+        server.write_kubeconfig(kubeconfig)
+        await queue.ensure_stream()
+        await ensure_bucket(queue, BucketSettings(ACTIVATOR))
+        async with Cluster(kubeconfig, field_manager="test") as cluster, asyncio.TaskGroup() as tasks:
+            units = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE)
+            watching = tasks.create_task(units.run())
+            await units.synced()
+            async with journal_of(queue) as journal:
+                yield Stage(nats_server.url, cluster, units, Stream(queue), journal)
+            watching.cancel()
 
 
-async def test_a_ready_worker_gets_the_dispatch(bench: Bench) -> None:
-    bench.units.set("w", "Ready")
-    async with bench.running():
-        assert await bench.settle(invocation(attributes={"a": "b"}, timeout_seconds=9)) == ["ack"]
-    [(subject, message_id, data)] = bench.queue.published
-    assert (subject, message_id) == ("runtime.serverless.dispatch.p.w", "dispatch-inv-1-w")
-    dispatch = decode(data, WorkerDispatchMessage)
-    assert (dispatch.worker_name, dispatch.worker_namespace, dispatch.state) == ("w", "ns", State.DISPATCHING)
-    assert (dispatch.attributes, dispatch.timeout_seconds) == ({"a": "b"}, 9)
-    assert (dispatch.result_subject, dispatch.metrics_subject, dispatch.reply_subject) == (
-        "runtime.serverless.result.p",
-        "runtime.serverless.metrics.p",
-        "_INBOX.x",
-    )
-    assert bench.queue.replies == []
+async def test_a5_a_registered_worker_gets_what_waited_for_it(stage: Stage) -> None:
+    """A5: neither ports, nor a URL, nor the unit's status are needed."""
+    async with stage.activator():
+        await stage.unit("w")
+        await stage.stream.invoke("a", attributes={"k": "v"}, timeout_seconds=60)
+        await stage.say(Event.REGISTERED, "w")
+        assert await stage.dispatched() == [("a", "w")]
+        await stage.settled()
+        [stored] = await stage.stream.stored(stage.stream.subjects.dispatch("p", "w"))
+        dispatch = decode(stored.data, WorkerDispatchMessage)
+        assert (dispatch.attributes, dispatch.timeout_seconds) == ({"k": "v"}, 60)
+        assert dispatch.worker_namespace == ACTIVE_NAMESPACE
 
 
-async def test_a2_a_cold_pool_keeps_nobody_waiting(bench: Bench) -> None:
-    bench.units.set("cold", "Progressing")
-    async with bench.running():
-        waiting = bench.deliver(invocation("inv-cold"))
-        ended = await bench.settle(invocation("inv-lost", serverless_request_id="q"))
-        assert ended == ["ack"]  # answered, while the cold one still waits
-        assert waiting.ended == []
-        bench.units.set("cold", "Ready")
-        async with asyncio.timeout(WAIT_S):
-            await waiting.end.wait()
-    assert waiting.ended == ["ack"]
-    assert [message_id for _, message_id, _ in bench.queue.published] == ["result-inv-lost", "dispatch-inv-cold-cold"]
+async def test_s30_the_callers_trace_goes_with_the_dispatch(stage: Stage) -> None:
+    """It comes in the headers of the message, or of the invocation."""
+    async with stage.activator(ActivatorSettings(capacity=2)):
+        await stage.worker("w")
+        queue, subject = stage.stream.queue, stage.stream.subjects.invoke("p")
+        await queue.publish(subject, encode(invocation("a")), message_id="a", headers=TRACE)
+        await stage.stream.invoke("b", headers=TRACE)
+        await stage.dispatched(2)
+        for stored in await stage.stream.stored(stage.stream.subjects.dispatch("p", "w")):
+            assert {name: stored.extra_headers.get(name) for name in TRACE} == TRACE
 
 
-async def test_no_unit_gives_a_failed_result_and_a_reply(bench: Bench) -> None:
-    async with bench.running():
-        assert await bench.settle(invocation()) == ["ack"]
-    [result] = bench.results()
-    assert (result.status_code, result.state, result.failure_class) == (
-        503,
-        State.FAILED,
-        FailureClass.NO_WORKER_TEMPLATE,
-    )
-    assert result.worker_name == ""
-    assert bench.queue.replies == [("_INBOX.x", bench.queue.published[0][2])]
+async def test_a12_a_restarted_activator_knows_its_workers(stage: Stage) -> None:
+    """A12, A19: the workers say nothing again."""
+    async with stage.activator():
+        await stage.worker("w")
+        await stage.stream.invoke("a")
+        await stage.dispatched()
+        await stage.stream.result("a")
+    async with stage.activator():
+        await stage.stream.invoke("b")
+        assert await stage.dispatched(2) == [("a", "w"), ("b", "w")]
 
 
-async def test_a17_failure_results_have_both_times(bench: Bench) -> None:
-    enqueued_at = utc_now() - timedelta(seconds=3)
-    async with bench.running():
-        await bench.settle(invocation(enqueued_at=enqueued_at))
-    [result] = bench.results()
-    assert result.started_at == enqueued_at < result.completed_at
+async def test_a18_who_ends_gives_back_what_waits(stage: Stage) -> None:
+    """A18: others have it at once, long before the ack wait has passed."""
+    settings = ActivatorSettings(ack_wait_s=600)
+    await stage.unit("w")
+    async with stage.activator(settings):
+        for number in range(5):
+            await stage.stream.invoke(f"i{number}")
+        await stage.holds(5)
+    async with stage.activator(settings):
+        await stage.say(Event.REGISTERED, "w")
+        for number in range(5):
+            assert (await stage.dispatched(number + 1))[number] == (f"i{number}", "w")
+            await stage.stream.result(f"i{number}")
+        await stage.settled()
 
 
-async def test_a_failed_template_is_replaced_by_a_new_worker(bench: Bench) -> None:
-    bench.units.set("template", "Failed")
-    async with bench.running():
-        assert await bench.settle(invocation()) == ["ack"]
-    [worker] = bench.cluster.created
-    dispatch = decode(bench.queue.published[0][2], WorkerDispatchMessage)
-    assert dispatch.worker_name == worker["metadata"]["name"]
+async def test_a20_an_invocation_expires_where_no_worker_comes(stage: Stage) -> None:
+    async with stage.activator():
+        await stage.unit("w")
+        await stage.stream.invoke("a", timeout_seconds=1)
+        result = await stage.result()
+        assert (result.status_code, result.state, result.failure_class) == (
+            504,
+            "expired",
+            FailureClass.ACTIVATION_TIMEOUT,
+        )
+        await stage.settled()
+        assert stage.dispatches() == []
 
 
-async def test_a6_workers_that_cannot_run_end_in_a_result_not_in_more_workers(bench: Bench) -> None:
-    bench.cluster = StubCluster(bench.units, phase="Failed")
-    bench.units.set("template", "Failed")
-    async with bench.running():
-        assert await bench.settle(invocation("inv-1")) == ["ack"]
-        assert await bench.settle(invocation("inv-2")) == ["ack"]
-    assert len(bench.cluster.created) == 1
-    assert [result.failure_class for result in bench.results()] == [FailureClass.ACTIVATION_TIMEOUT] * 2
+async def test_nobody_serves_the_pool(stage: Stage) -> None:
+    """A17: the caller is told, with both times."""
+    async with stage.activator(), stage.stream.queue.listen("_INBOX.a") as inbox:
+        await stage.stream.invoke("a")
+        told = decode(await inbox.receive(WAIT_S), InvocationResultMessage)
+        assert (told.status_code, told.failure_class) == (503, FailureClass.NO_WORKER_TEMPLATE)
+        assert told.started_at < told.completed_at
+        await stage.settled()
+        assert stage.results() == [told]
 
 
-async def test_a_worker_that_does_not_become_ready_in_time_is_given_up(bench: Bench) -> None:
-    bench.units.set("slow", "Progressing")
-    async with bench.running(ready_wait_s=0.05):
-        assert await bench.settle(invocation()) == ["ack"]
-    assert len(bench.cluster.created) == 1
-    assert bench.queue.published[0][1].startswith("dispatch-inv-1-unit-p-worker-")
+async def cancel(stage: Stage, invocation_id: str, **fields: bool) -> bytes:
+    body = encode(CancelMessage(invocation_id=invocation_id, **fields))
+    await stage.stream.queue.send(stage.stream.subjects.cancel_queued("p"), body)
+    return body
 
 
-async def test_another_activator_made_the_worker_already(bench: Bench) -> None:
-    bench.units.set("template", "Failed")
-    template = bench.units.objects()[0]
-    bench.cluster.error = AlreadyExistsError("it exists")
-    bench.cluster.on_refusal = lambda: bench.units.put(worker_from(template, "inv-1") | {"status": {"phase": "Ready"}})
-    async with bench.running():
-        assert await bench.settle(invocation()) == ["ack"]
-    assert decode(bench.queue.published[0][2], WorkerDispatchMessage).invocation_id == "inv-1"
+async def test_s8_a_cancel_takes_back_what_waits(stage: Stage) -> None:
+    async with stage.activator():
+        await stage.unit("w")
+        await stage.stream.invoke("a")
+        await stage.holds(1)
+        await cancel(stage, "a", if_not_started=True)
+        result = await stage.result()
+        assert (result.status_code, result.failure_class) == (499, FailureClass.CANCELLED)
+        await stage.settled()
+        await stage.say(Event.REGISTERED, "w")
+        await stage.stream.invoke("b")
+        assert await stage.dispatched() == [("b", "w")]
 
 
-@pytest.mark.parametrize(("attempt", "delay"), [(1, "2"), (2, "10"), (3, "30"), (4, "30")])
-async def test_a9_a_passing_fault_is_retried_later(bench: Bench, attempt: int, delay: str) -> None:
-    bench.units.set("template", "Failed")
-    bench.cluster.error = KubeError("no answer")
-    async with bench.running():
-        assert await bench.settle(invocation(), attempt) == [f"nak {delay}"]
-    assert bench.queue.published == []
+@pytest.mark.parametrize("if_not_started", [True, False])
+async def test_s8_a_cancel_of_what_a_worker_has_is_passed_on_to_it(stage: Stage, if_not_started: bool) -> None:
+    """With `ifNotStarted` as it was: only the worker knows whether it began."""
+    subject = stage.stream.subjects.cancel("p", "w")
+    async with stage.activator(), stage.stream.queue.listen(subject) as worker:
+        await stage.worker("w")
+        await stage.stream.invoke("a")
+        await stage.dispatched()
+        await stage.settled()
+        sent = await cancel(stage, "a", if_not_started=if_not_started)
+        passed_on = await worker.receive(WAIT_S)
+        assert decode(passed_on, CancelMessage) == decode(sent, CancelMessage)
+        assert (b"ifNotStarted" in passed_on) == if_not_started
+        assert stage.results() == []
 
 
-async def test_a9_after_the_last_attempt_there_is_a_result(bench: Bench) -> None:
-    bench.units.set("template", "Failed")
-    bench.cluster.error = KubeError("no answer")
-    async with bench.running():
-        assert await bench.settle(invocation(), MAX_ATTEMPTS) == ["ack"]
-    [result] = bench.results()
-    assert (result.status_code, result.failure_class, result.error) == (502, FailureClass.DISPATCH_ERROR, "no answer")
+async def test_s13_a_pools_only_worker_gets_its_calls_back_when_it_returns(stage: Stage) -> None:
+    """Although the pool may have no other worker, and this one is full by what it lost."""
+    queue = stage.stream.queue
+    async with stage.activator():
+        await stage.worker("w", maxAvailableCount=1)
+        await make_worker_consumer(queue, "p", "w", 1)
+        await stage.stream.invoke("a")
+        await stage.dispatched()
+        await stage.settled()
+        await stage.say(Event.DEREGISTERED, "w")
+        await server_says(
+            lambda: consumer_state(queue, sidecar_consumer("w")), lambda state: state is not None and state.start > 2
+        )
+        await stage.say(Event.REGISTERED, "w")
+        assert await stage.dispatched(2) == [("a", "w"), ("a", "w")]
+        stored = await stage.stream.stored(stage.stream.subjects.dispatch("p", "w"))
+        assert stored[1].extra_headers[ATTEMPT_HEADER] == "2"
 
 
-async def test_without_the_queue_an_invocation_is_not_lost(bench: Bench) -> None:
-    bench.units.set("w", "Ready")
-    bench.queue.refuse_publish = True
-    async with bench.running():
-        assert await bench.settle(invocation()) == ["nak 2"]
-        bench.queue.refuse_publish = False
-        assert await bench.settle(invocation(), attempt=2) == ["ack"]
-    assert [message_id for _, message_id, _ in bench.queue.published] == ["dispatch-inv-1-w"]
-
-
-async def test_a20_an_expired_invocation_is_not_dispatched(bench: Bench) -> None:
-    bench.units.set("w", "Ready")
-    async with bench.running():
-        data = invocation(timeout_seconds=2, enqueued_at=utc_now() - timedelta(seconds=3))
-        assert await bench.settle(data) == ["ack"]
-    [result] = bench.results()
-    assert (result.status_code, result.state) == (504, State.EXPIRED)
-    assert len(bench.queue.published) == 1
-
-
-@pytest.mark.parametrize(
-    ("data", "recognised"),
-    [
-        pytest.param(b"\xff\x00", False, id="not text"),
-        pytest.param(b"[]", False, id="not an object"),
-        pytest.param(b'{"invocationID":"inv-1"}', False, id="no pool"),
-        pytest.param(b'{"invocationID":"inv-1","serverlessRequestID":"P","headers":7}', True, id="wrong type"),
-        pytest.param(b'{"invocationID":"inv-1","serverlessRequestID":"a.b"}', False, id="bad pool"),
-        pytest.param(b'{"invocationID":"","serverlessRequestID":"p"}', False, id="empty ID"),
-    ],
-)
-async def test_q3_malformed_invocations_are_dead_lettered(bench: Bench, data: bytes, recognised: bool) -> None:
-    bench.units.set("w", "Ready")
-    async with bench.running():
-        assert await bench.settle(data) == [f"term {FailureClass.MALFORMED_MESSAGE}"]
-        assert await bench.settle(invocation("inv-next")) == ["ack"]  # the activator lives on
-    subject, _, letter = bench.queue.published[0]
-    assert subject.startswith("runtime.serverless.dlq.invocation.")
-    assert decode(letter, DeadLetterMessage).stream_sequence == 7
-    failures = [(result.invocation_id, result.failure_class) for result in bench.results()]
-    assert failures == ([("inv-1", FailureClass.MALFORMED_MESSAGE)] if recognised else [])
+async def test_events_that_are_none_end_nothing(stage: Stage) -> None:
+    async with stage.activator():
+        queue, metrics = stage.stream.queue, stage.stream.subjects.metrics("p")
+        for body in (b"", b"[]", b"\xff", b'{"eventType":7}'):
+            await queue.publish(metrics, body)
+        stranger = structs.replace(event(Event.HEARTBEAT, "nobody", "q"), worker_name="")
+        await queue.publish(metrics, encode(stranger))
+        await queue.send(stage.stream.subjects.cancel_queued("p"), b"[]")
+        await queue.send(stage.stream.subjects.cancel_queued("p"), encode(CancelMessage(invocation_id="unknown")))
+        await stage.worker("w")
+        await stage.stream.invoke("a")
+        assert await stage.dispatched() == [("a", "w")]
