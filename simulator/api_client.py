@@ -2,16 +2,20 @@
 
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 
-from simulator.errors import PlatformError, SimulatorError
+from sidecar.durations import parse_duration
+from simulator.errors import PlatformError, SimulatorError, UsageError
 
 Json = dict[str, Any]
 
 SYNC_MARGIN_S: Final = 15.0
 """How much longer than an invocation's own budget we wait for the API's answer."""
 REQUEST_TIMEOUT_S: Final = 30.0
+
+INVOCATIONS: Final = "/api/v1/serverless/invocations"
 
 
 class ApiRefusedError(SimulatorError):
@@ -29,6 +33,9 @@ class ApiClient:
     """One connection pool to one API; an async context manager."""
 
     def __init__(self, url: str) -> None:
+        """`url` is the API's address. Raises UsageError when that is no http URL."""
+        if not _is_http(url):
+            raise UsageError(f"--api-url {url!r} is no http URL; name one such as http://127.0.0.1:8080")
         self._url = url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
 
@@ -61,7 +68,23 @@ class ApiClient:
 
     async def invoke(self, body: Json, timeout_s: float = 30) -> Json:
         """Invoke a pool: the result of a sync call, the receipt of an async one. `timeout_s` is the call's budget."""
-        return await self._call("POST", "/api/v1/serverless/invocations", body, timeout_s + SYNC_MARGIN_S)
+        return await self._call("POST", INVOCATIONS, body, timeout_s + SYNC_MARGIN_S)
+
+    async def invocation(self, invocation_id: str, wait: str = "") -> Json:
+        """One invocation: its state, or its result. With `wait`, such as `10s`, its end is awaited for that long."""
+        wait_s = parse_duration(wait) if wait else 0.0
+        query = f"?{urlencode({'wait': wait})}" if wait else ""
+        return await self._call("GET", f"{_invocation(invocation_id)}{query}", None, wait_s + REQUEST_TIMEOUT_S)
+
+    async def invocations(self, pool: str, limit: int | None = None) -> list[Json]:
+        """A pool's recent invocations, the open ones first, the newest first; results without their bodies."""
+        query = urlencode({"serverlessRequestID": pool} | ({"limit": limit} if limit is not None else {}))
+        found: list[Json] = await self._request("GET", f"{INVOCATIONS}?{query}", None, REQUEST_TIMEOUT_S)
+        return found
+
+    async def cancel(self, invocation_id: str) -> Json:
+        """Take an invocation back; returns the state in which it was. ApiRefusedError 409: it has ended."""
+        return await self._call("DELETE", _invocation(invocation_id))
 
     async def health(self) -> Json:
         """The platform's health."""
@@ -92,3 +115,15 @@ class ApiClient:
             problem = problem if isinstance(problem, dict) else {}
             raise ApiRefusedError(status, str(problem.get("code", "unknown")), str(problem.get("message", content)))
         return content.get("data") if isinstance(content, dict) else content
+
+
+def _invocation(invocation_id: str) -> str:
+    return f"{INVOCATIONS}/{quote(invocation_id, safe='')}"
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        return False

@@ -13,14 +13,34 @@ from aiohttp.typedefs import Handler, Middleware
 
 from sidecar.queue import MessageTooLargeError, QueueError, QueueUnavailableError
 from simulator.api.request_body import JSON, BodyTooLargeError, InvalidRequestError
-from simulator.errors import AlreadyExistsError, ConflictError, InvalidError, KubeError, NotFoundError
+from simulator.errors import (
+    AlreadyExistsError,
+    ClusterAwayError,
+    ConflictError,
+    InvalidError,
+    KubeError,
+    NotFoundError,
+)
 from simulator.gpuunit import UnitSpecError
 
 INVALID_REQUEST: Final = "invalid_request"
 OPERATION_CONFLICT: Final = "operation_conflict"
 PAYLOAD_TOO_LARGE: Final = "payload_too_large"
 SERVICE_UNAVAILABLE: Final = "service_unavailable"
+BACKPRESSURE: Final = "backpressure"
+POOL_NOT_FOUND: Final = "pool_not_found"
+INVOCATION_NOT_FOUND: Final = "invocation_not_found"
 INVOCATION_TIMEOUT: Final = "invocation_timeout"
+
+INVOCATION_ID_HEADER: Final = "Invocation-Id"
+"""On an answer that leaves open what becomes of an invocation: the ID under which to look for it."""
+RETRY_AFTER_S: Final = 1
+"""What every 503 says; a connection that was lost is tried again this often or more."""
+
+CLUSTER_AWAY: Final = (
+    "the Kubernetes cluster does not answer, and of a change it is not known whether it was made; "
+    "send the same request again later"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -28,14 +48,19 @@ log = structlog.get_logger(__name__)
 class ApiError(Exception):
     """A failure that is answered with this status, code and message."""
 
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+    def __init__(
+        self, status: HTTPStatus, code: str, message: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.headers = dict(headers or {})
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.headers["Retry-After"] = str(RETRY_AFTER_S)
 
 
-def data_response(value: Any, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+def data_response(value: Any, status: int = HTTPStatus.OK) -> web.Response:
     """Answer with `{"data": value}`; `value` is anything that msgspec encodes."""
     return web.Response(status=status, body=msgspec.json.encode({"data": value}), content_type=JSON)
 
@@ -65,6 +90,8 @@ def to_api_error(error: Exception, fallback_code: str) -> ApiError:
             return ApiError(HTTPStatus.CONFLICT, OPERATION_CONFLICT, message)
         case QueueUnavailableError():
             return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, SERVICE_UNAVAILABLE, message)
+        case ClusterAwayError():  # its own message has the cluster's address, which is for the log
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, SERVICE_UNAVAILABLE, CLUSTER_AWAY)
         case KubeError() | QueueError():
             return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, fallback_code, message)
         case _:
@@ -96,8 +123,12 @@ def _error_response(request: web.Request, error: Exception, fallback_code: str) 
         # As text: a renderer that adds local variables to a traceback would log payloads.
         trace = "".join(traceback.format_exception(error))
         log.error("request failed", method=request.method, path=request.path, code=failure.code, exception=trace)
+    elif isinstance(error, ClusterAwayError):
+        log.warning("request not served", method=request.method, path=request.path, error=str(error))
     body = {"error": {"code": failure.code, "message": failure.message}}
-    return web.Response(status=failure.status, body=msgspec.json.encode(body), content_type=JSON)
+    return web.Response(
+        status=failure.status, body=msgspec.json.encode(body), content_type=JSON, headers=failure.headers
+    )
 
 
 def _framework_answer(error: web.HTTPException) -> web.Response:

@@ -1,157 +1,131 @@
-"""The route that invokes a pool (contract 4.3): through the queue, at once or waiting for the worker's answer."""
+"""The routes of invocations (contract 4.3; P4, P5): call a pool, look what became of a call, take it back."""
 
 import asyncio
 import secrets
-from collections.abc import Mapping
-from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
-from sidecar.messages import SYNC, InvocationMessage, InvocationResultMessage, decode, encode, utc_now
-from sidecar.queue import Published, Queue, QueueUnavailableError
+from sidecar.messages import SYNC
+from sidecar.queue import Queue
 from sidecar.tracing import trace_headers
+from simulator.api.admission import Admission
+from simulator.api.calls import SYNC_GRACE_S, Calls
 from simulator.api.envelope import (
-    INVOCATION_TIMEOUT,
+    INVOCATION_NOT_FOUND,
     OPERATION_CONFLICT,
     SERVICE_UNAVAILABLE,
     ApiError,
     data_response,
     failing_as,
 )
-from simulator.api.invocations_request import parse_invocation
-from simulator.api.request_body import BodyTooLargeError, read_body
+from simulator.api.errands import Errands
+from simulator.api.invocations_request import (
+    MIRROR_HEADER,
+    parse_invocation,
+    parse_limit,
+    parse_mirror,
+    parse_pool,
+    parse_wait,
+)
+from simulator.api.lookup import Lookup, Standing
+from simulator.api.request_body import read_body
+from simulator.api.settings import ApiSettings
+from simulator.api.views import mirrored_status, result_view
+from simulator.api.withdrawals import Withdrawals
+from simulator.kube.informer import Informer
+from simulator.ledger.follower import LedgerFollower
 
 ASYNC_FALLBACK_CODE: Final = "enqueue_serverless_invocation_failed"
 SYNC_FALLBACK_CODE: Final = "invoke_serverless_sync_failed"
 
-PUBLISH_TIMEOUT_S: Final = 5.0
-
-SYNC_GRACE_S: Final = 2.0
-"""How much longer the caller waits than the worker may work, so that the worker's own time-out arrives (P1)."""
-
-ENVELOPE_RESERVE_BYTES: Final = 512
-"""Room for the message-id header, and for the worker's name and namespace that the dispatch message adds."""
-
 MAX_BODY_BYTES_WITHOUT_QUEUE: Final = 1024 * 1024
 
 
-class InvocationRoutes:
-    """Handler of `/api/v1/serverless/invocations`; without a live queue it answers 503 to valid requests."""
+class Invocations:
+    """What one API process does with invocations, through one queue connection."""
 
-    def __init__(self, queue: Queue | None) -> None:
-        self._queue = queue
+    def __init__(
+        self,
+        queue: Queue,
+        follower: LedgerFollower,
+        errands: Errands,
+        settings: ApiSettings,
+        units: Informer | None = None,
+    ) -> None:
+        self.queue = queue
+        self.lookup = Lookup(queue, follower)
+        self.withdrawals = Withdrawals(queue, errands)
+        admission = Admission(follower.ledger, settings, units)
+        self.calls = Calls(queue, follower, self.lookup, self.withdrawals, admission)
+
+
+class InvocationRoutes:
+    """Handlers of `/api/v1/serverless/invocations`; without a live queue they answer 503 to valid requests."""
+
+    def __init__(self, invocations: Invocations | None) -> None:
+        self._invocations = invocations
 
     async def invoke(self, request: web.Request) -> web.Response:
         """Queue an invocation: 202, or 200 for one queued before; in sync mode 200 with the worker's result."""
-        arrived = asyncio.get_running_loop().time()
-        limit = self._queue.max_payload if self._queue else MAX_BODY_BYTES_WITHOUT_QUEUE
+        limit = self._invocations.queue.max_payload if self._invocations else MAX_BODY_BYTES_WITHOUT_QUEUE
         body = await read_body(request, limit)
-        invocation = parse_invocation(body, default_id=f"inv-{secrets.token_hex(16)}")
+        arrived = asyncio.get_running_loop().time()  # not earlier: a slow upload is no part of the wait
+        fresh_id = f"inv-{secrets.token_hex(16)}"
+        invocation = parse_invocation(body, default_id=fresh_id)
+        mirror = parse_mirror(request.headers.get(MIRROR_HEADER))
         trace = trace_headers(invocation.headers, request.headers)
         if invocation.mode != SYNC:
-            return await _enqueue(self._live_queue(), invocation, trace)
+            receipt = await self._live().calls.enqueue(invocation, trace)
+            return data_response(receipt, HTTPStatus.OK if receipt.duplicate else HTTPStatus.ACCEPTED)
         with failing_as(SYNC_FALLBACK_CODE):
             deadline = arrived + invocation.timeout_seconds + SYNC_GRACE_S
-            return await _call(self._live_queue(), invocation, trace, deadline)
+            is_fresh = invocation.invocation_id == fresh_id
+            result = await self._live().calls.call(invocation, trace, deadline, fresh_id=is_fresh)
+            return data_response(result_view(result), mirrored_status(result) if mirror else HTTPStatus.OK)
 
-    def _live_queue(self) -> Queue:
-        if self._queue is None:
+    async def get(self, request: web.Request) -> web.Response:
+        """One invocation: where it is, or its result. With `wait` the end is awaited for that long."""
+        wait_s = parse_wait(request.query.get("wait"))
+        invocation_id = request.match_info["id"]
+        return data_response(_known(await self._live().lookup.wait(invocation_id, wait_s), invocation_id).view())
+
+    async def list(self, request: web.Request) -> web.Response:
+        """A pool's recent invocations, results without their bodies."""
+        pool = parse_pool(request.query.get("serverlessRequestID"))
+        limit = parse_limit(request.query.get("limit"))
+        return data_response(await self._live().lookup.recent(pool, limit))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Take an invocation back: 202 with its state as it was, 409 when it ended already."""
+        invocation_id = request.match_info["id"]
+        invocations = self._live()
+        standing = _known(await invocations.lookup.find(invocation_id), invocation_id)
+        if standing.under_way is None:
+            raise ApiError(
+                HTTPStatus.CONFLICT, OPERATION_CONFLICT, f"invocation {invocation_id} has ended; read its result"
+            )
+        await invocations.withdrawals.send(standing.under_way.pool, invocation_id)
+        return data_response(standing.view(), HTTPStatus.ACCEPTED)
+
+    def _live(self) -> Invocations:
+        if self._invocations is None:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, SERVICE_UNAVAILABLE, "the API was started without a queue")
-        if not self._queue.connected:
+        if not self._invocations.queue.connected:
             raise ApiError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 SERVICE_UNAVAILABLE,
                 "the queue is not connected; nothing was queued, try again later",
             )
-        return self._queue
+        return self._invocations
 
 
-async def _enqueue(queue: Queue, invocation: InvocationMessage, trace: Mapping[str, str]) -> web.Response:
-    message = _addressed(queue, invocation)
-    published = await _publish(queue, message, trace, PUBLISH_TIMEOUT_S)
-    status = HTTPStatus.OK if published.duplicate else HTTPStatus.ACCEPTED
-    return data_response(_receipt(queue, message, published, utc_now()), status)
-
-
-async def _call(queue: Queue, invocation: InvocationMessage, trace: Mapping[str, str], deadline: float) -> web.Response:
-    """Publish and wait for the reply until `deadline` (event-loop time). The job itself is never cancelled."""
-    loop = asyncio.get_running_loop()
-    invocation_id = invocation.invocation_id
-    async with queue.inbox() as inbox:
-        message = _addressed(queue, invocation, reply_subject=inbox.subject)
-        published = await _publish(queue, message, trace, min(PUBLISH_TIMEOUT_S, max(deadline - loop.time(), 0)))
-        if published.duplicate:
-            raise ApiError(
-                HTTPStatus.CONFLICT,
-                OPERATION_CONFLICT,
-                f"invocation {invocation_id} was queued before and replies to its first caller; use a new invocationID",
-            )
-        try:
-            reply = await inbox.receive(max(deadline - loop.time(), 0))
-        except TimeoutError as error:
-            raise ApiError(
-                HTTPStatus.GATEWAY_TIMEOUT,
-                INVOCATION_TIMEOUT,
-                f"no result of invocation {invocation_id} within {invocation.timeout_seconds} s "
-                f"and {SYNC_GRACE_S:g} s of grace; it may still finish",
-            ) from error
-    return data_response(result_view(reply))
-
-
-def _addressed(queue: Queue, invocation: InvocationMessage, reply_subject: str = "") -> InvocationMessage:
-    """The invocation with what only the publisher knows (contract 3.4; P6)."""
-    return msgspec.structs.replace(
-        invocation,
-        result_subject=queue.subjects.result(invocation.serverless_request_id),
-        metrics_subject=queue.subjects.metrics(invocation.serverless_request_id),
-        reply_subject=reply_subject,
-        enqueued_at=utc_now(),
-    )
-
-
-async def _publish(queue: Queue, message: InvocationMessage, trace: Mapping[str, str], timeout_s: float) -> Published:
-    data = encode(message)
-    if len(data) + ENVELOPE_RESERVE_BYTES > queue.max_payload:
-        raise BodyTooLargeError(
-            f"invocation {message.invocation_id} takes {len(data)} bytes with its envelope; "
-            f"the queue takes at most {queue.max_payload - ENVELOPE_RESERVE_BYTES}"
-        )
-    subject = queue.subjects.invoke(message.serverless_request_id)
-    try:
-        return await queue.publish(subject, data, message_id=message.invocation_id, headers=trace, timeout_s=timeout_s)
-    except QueueUnavailableError as error:
+def _known(standing: Standing | None, invocation_id: str) -> Standing:
+    if standing is None:
         raise ApiError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            SERVICE_UNAVAILABLE,
-            f"the queue did not confirm invocation {message.invocation_id}; it may have been queued: "
-            "the same invocationID again is queued at most once",
-        ) from error
-
-
-def _receipt(queue: Queue, message: InvocationMessage, published: Published, accepted_at: datetime) -> dict[str, Any]:
-    return {
-        "invocationID": message.invocation_id,
-        "serverlessRequestID": message.serverless_request_id,
-        "mode": message.mode,
-        "subject": queue.subjects.invoke(message.serverless_request_id),
-        "resultSubject": message.result_subject,
-        "metricsSubject": message.metrics_subject,
-        "stream": published.stream,
-        "sequence": published.sequence,
-        "duplicate": published.duplicate,
-        "acceptedAt": accepted_at,
-    }
-
-
-def result_view(reply: bytes) -> dict[str, msgspec.Raw]:
-    """A result message as the caller sees it: without `version` and `replySubject`, the body's bytes untouched.
-
-    Raises:
-        MalformedMessageError: the worker's reply is no result message.
-    """
-    decode(reply, InvocationResultMessage)
-    fields = msgspec.json.decode(reply, type=dict[str, msgspec.Raw])
-    return {name: value for name, value in fields.items() if name not in ("version", "replySubject")}
+            HTTPStatus.NOT_FOUND,
+            INVOCATION_NOT_FOUND,
+            f"no invocation {invocation_id!r} is known: it was never queued, or so long ago that it is forgotten",
+        )
+    return standing

@@ -31,33 +31,39 @@ def new_unit(request: UnitCreate) -> Object:
     }
 
 
+def operation_of(unit: Object) -> str:
+    """The operation ID that created the unit; empty where there was none."""
+    return str((unit["metadata"].get("annotations") or {}).get(OPERATION_ID_ANNOTATION, ""))
+
+
 def find_replay(request: UnitCreate, units: Iterable[Object]) -> Object | None:
     """Return the unit that this very request already created, or None when the request is new.
 
     Raises:
         ApiError: 409, the operation ID was used for something else, or the name is taken.
     """
-    same_name = None
-    for unit in units:
-        annotations = unit["metadata"].get("annotations") or {}
-        if annotations.get(OPERATION_ID_ANNOTATION) == request.operation_id:
-            if annotations.get(REQUEST_HASH_ANNOTATION) == request.request_hash:
-                return unit
-            raise ApiError(
-                HTTPStatus.CONFLICT,
-                OPERATION_CONFLICT,
-                f"operationID {request.operation_id!r} already created unit {unit['metadata']['name']!r} from another "
-                "request; use a new operationID",
-            )
-        if unit["metadata"]["name"] == request.name:
-            same_name = unit
-    if same_name is not None:
-        raise ApiError(
-            HTTPStatus.CONFLICT,
-            OPERATION_CONFLICT,
-            f"a unit named {request.name!r} exists; delete it or use another name",
+    units = list(units)
+    created = [unit for unit in units if operation_of(unit) == request.operation_id]
+    names = ", ".join(sorted(repr(unit["metadata"]["name"]) for unit in created))
+    if len(created) > 1:
+        raise _conflict(
+            f"operationID {request.operation_id!r} is used for several units at once: {names}; try again, and if they "
+            "stay, delete those that are not wanted"
         )
+    if created:
+        if (created[0]["metadata"].get("annotations") or {}).get(REQUEST_HASH_ANNOTATION) == request.request_hash:
+            return created[0]
+        raise _conflict(
+            f"operationID {request.operation_id!r} already created unit {names} from another request; "
+            "use a new operationID"
+        )
+    if any(unit["metadata"]["name"] == request.name for unit in units):
+        raise _conflict(f"a unit named {request.name!r} exists; delete it or use another name")
     return None
+
+
+def _conflict(message: str) -> ApiError:
+    return ApiError(HTTPStatus.CONFLICT, OPERATION_CONFLICT, message)
 
 
 def unit_view(unit: Object) -> Object:

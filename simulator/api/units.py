@@ -9,19 +9,18 @@ import structlog
 from aiohttp import web
 
 from simulator.api.envelope import OPERATION_CONFLICT, SERVICE_UNAVAILABLE, ApiError, data_response
+from simulator.api.errands import Errands
 from simulator.api.request_body import read_body
-from simulator.api.unit_objects import find_replay, new_unit, unit_view
+from simulator.api.unit_creation import create_unit
+from simulator.api.unit_objects import unit_view
 from simulator.api.units_request import UnitCreate, UnitUpdate, parse_create, parse_update, updated_spec
-from simulator.errors import AlreadyExistsError, ConflictError, NotFoundError
+from simulator.errors import ConflictError, NotFoundError
 from simulator.gpuunit import ACTIVE_NAMESPACE
 from simulator.kube.client import Cluster
 from simulator.kube.kinds import GPUUNIT, Object
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A Kubernetes API takes about this much for one object."""
-
-CREATE_ATTEMPTS: Final = 3
-"""The second look at the units decides, unless the winner was deleted in between."""
 
 UPDATE_ATTEMPTS: Final = 5
 """The reconciler writes only the status; more conflicts than this in a row means many writers."""
@@ -34,8 +33,9 @@ log = structlog.get_logger(__name__)
 class UnitRoutes:
     """Handlers of `/api/v1/gpu-units`; without a cluster each answers 503 once the request is known to be valid."""
 
-    def __init__(self, cluster: Cluster | None) -> None:
+    def __init__(self, cluster: Cluster | None, errands: Errands) -> None:
         self._cluster_or_none = cluster
+        self._errands = errands
         self._create_lock = asyncio.Lock()
 
     async def list(self, _request: web.Request) -> web.Response:
@@ -48,8 +48,8 @@ class UnitRoutes:
         wanted = parse_create(await read_body(request, MAX_BODY_BYTES))
         cluster = self._cluster
         _require_storages(wanted.spec.get("storageMounts"))
-        async with self._create_lock:
-            unit, created = await _create(cluster, wanted)
+        # A client that leaves half-way must not leave half a creation behind.
+        unit, created = await asyncio.shield(self._errands.start(self._created(cluster, wanted)))
         return data_response(unit_view(unit), HTTPStatus.CREATED if created else HTTPStatus.OK)
 
     async def get(self, request: web.Request) -> web.Response:
@@ -70,6 +70,10 @@ class UnitRoutes:
         log.info("unit deleted", unit=name)
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
+    async def _created(self, cluster: Cluster, wanted: UnitCreate) -> tuple[Object, bool]:
+        async with self._create_lock:
+            return await create_unit(cluster, wanted)
+
     @property
     def _cluster(self) -> Cluster:
         if self._cluster_or_none is None:
@@ -77,28 +81,6 @@ class UnitRoutes:
                 HTTPStatus.SERVICE_UNAVAILABLE, SERVICE_UNAVAILABLE, "the API was started without a Kubernetes cluster"
             )
         return self._cluster_or_none
-
-
-async def _create(cluster: Cluster, wanted: UnitCreate) -> tuple[Object, bool]:
-    """Return the unit and whether this call created it.
-
-    When another API process creates it first, looking again tells a replay from a taken name (P9, P10).
-    """
-    for _ in range(CREATE_ATTEMPTS):
-        existing = find_replay(wanted, await cluster.list(GPUUNIT, ACTIVE_NAMESPACE))
-        if existing is not None:
-            return existing, False
-        try:
-            unit = await cluster.create(GPUUNIT, new_unit(wanted))
-        except AlreadyExistsError:
-            continue
-        log.info("unit created", unit=wanted.name, operation_id=wanted.operation_id)
-        return unit, True
-    raise ApiError(
-        HTTPStatus.CONFLICT,
-        OPERATION_CONFLICT,
-        f"units named {wanted.name!r} are being created and deleted by others; try again or use another name",
-    )
 
 
 async def _update(cluster: Cluster, name: str, update: UnitUpdate) -> Object:

@@ -1,170 +1,25 @@
-"""A cluster and a queue in memory, and the real API server over them."""
+"""The real API server over a cluster and a queue in memory."""
 
-import asyncio
-import copy
 import io
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 
-from sidecar.messages import InvocationMessage, decode
-from sidecar.queue import Inbox, Published, Queue, StreamSettings
+from sidecar.queue import Queue
 from simulator.api.app import ApiServer
-from simulator.errors import AlreadyExistsError, ConflictError, NotFoundError
-from simulator.gpuunit import ACTIVE_NAMESPACE
+from simulator.api.settings import ApiSettings
 from simulator.kube.client import Cluster
-from simulator.kube.kinds import GPUUNIT, Kind, Object
+from simulator.kube.informer import Informer
+from simulator.ledger.follower import LedgerFollower
+from tests.api.stub_cluster import StubCluster
+from tests.api.stub_queue import StubFollower, StubQueue
 
-
-class StubCluster(Cluster):
-    """GPUUnits in memory. `rivals` are called one by one before each write: what other processes did just then."""
-
-    def __init__(self) -> None:
-        self.units: dict[str, Object] = {}
-        self.writes: list[str] = []
-        self.rivals: list[Callable[[], object]] = []
-        self.failure: Exception | None = None
-        self.silent = False
-        self._version = 0
-
-    def put(self, unit: Object) -> Object:
-        """Store a unit as any writer would; its resource version changes."""
-        self._version += 1
-        stored = copy.deepcopy(unit)
-        stored["metadata"]["resourceVersion"] = str(self._version)
-        self.units[unit["metadata"]["name"]] = stored
-        return copy.deepcopy(stored)
-
-    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
-        await self._answer(kind, namespace)
-        if name not in self.units:
-            raise NotFoundError(f"gpuunits {name!r} not found")
-        return copy.deepcopy(self.units[name])
-
-    async def list(
-        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
-        await self._answer(kind, namespace)
-        return copy.deepcopy(list(self.units.values()))
-
-    async def create(self, kind: Kind, obj: Object) -> Object:
-        await self._answer(kind, obj["metadata"]["namespace"])
-        self._let_rival_act()
-        if obj["metadata"]["name"] in self.units:
-            raise AlreadyExistsError("gpuunits already exists")
-        self.writes.append("create")
-        return self.put(obj)
-
-    async def update(self, kind: Kind, obj: Object) -> Object:
-        await self._answer(kind, obj["metadata"]["namespace"])
-        self._let_rival_act()
-        stored = self.units[obj["metadata"]["name"]]
-        if stored["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
-            raise ConflictError("the object has been modified")
-        self.writes.append("update")
-        return self.put(obj)
-
-    async def delete(
-        self, kind: Kind, name: str, namespace: str | None = None, *, grace_period_s: int | None = None
-    ) -> None:
-        await self.get(kind, name, namespace)
-        self.writes.append("delete")
-        del self.units[name]
-
-    async def _answer(self, kind: Kind, namespace: str | None) -> None:
-        assert (kind, namespace) == (GPUUNIT, ACTIVE_NAMESPACE)
-        if self.silent:
-            await asyncio.Event().wait()
-        await asyncio.sleep(0)
-        if self.failure is not None:
-            raise self.failure
-
-    def _let_rival_act(self) -> None:
-        if self.rivals:
-            self.rivals.pop(0)()
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What was given to the queue."""
-
-    subject: str
-    message_id: str
-    message: InvocationMessage
-    size: int
-    headers: dict[str, str]
-
-
-@dataclass
-class StubInbox(Inbox):
-    """Answers with the queue's `reply`; without one the time-out comes at once, or never when the queue `hangs`."""
-
-    queue: "StubQueue"
-    subject: str = "_INBOX.stub"
-
-    async def receive(self, timeout_s: float) -> bytes:
-        self.queue.waits.append(timeout_s)
-        self.queue.waiting.set()
-        if self.queue.hangs:
-            await asyncio.Event().wait()
-        if self.queue.reply is None:
-            raise TimeoutError
-        return self.queue.reply
-
-
-@dataclass
-class StubQueue(Queue):
-    """Records what is published, and recognises a message id it has seen."""
-
-    stream: StreamSettings = field(default_factory=StreamSettings)
-    publications: list[Publication] = field(default_factory=list)
-    limit: int = 1024 * 1024
-    up: bool = True
-    failure: Exception | None = None
-    reply: bytes | None = None
-    hangs: bool = False
-    waits: list[float] = field(default_factory=list)
-    waiting: asyncio.Event = field(default_factory=asyncio.Event)
-    inbox_closed: asyncio.Event = field(default_factory=asyncio.Event)
-    sequences: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def max_payload(self) -> int:
-        return self.limit
-
-    @property
-    def connected(self) -> bool:
-        return self.up
-
-    async def publish(
-        self,
-        subject: str,
-        data: bytes,
-        *,
-        message_id: str,
-        headers: Mapping[str, str] | None = None,
-        timeout_s: float = 5,
-    ) -> Published:
-        if self.failure is not None:
-            raise self.failure
-        duplicate = message_id in self.sequences
-        sequence = self.sequences.setdefault(message_id, len(self.sequences) + 1)
-        if not duplicate:
-            message = decode(data, InvocationMessage)
-            self.publications.append(Publication(subject, message_id, message, len(data), dict(headers or {})))
-        return Published(self.stream.name, sequence, duplicate)
-
-    @asynccontextmanager
-    async def inbox(self) -> AsyncIterator[Inbox]:
-        try:
-            yield StubInbox(self)
-        finally:
-            self.inbox_closed.set()
+__all__ = ["Answer", "Api", "StubCluster", "StubFollower", "StubQueue", "running_api"]
 
 
 @dataclass(frozen=True)
@@ -199,12 +54,20 @@ class Api:
     session: aiohttp.ClientSession
 
     async def call(
-        self, method: str, path: str, body: object = None, *, raw: bytes | None = None, content_type: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        raw: bytes | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send `body` as JSON, or `raw` as it is."""
         content = raw if raw is not None or body is None else msgspec.json.encode(body)
         data = None if content is None else io.BytesIO(content)
-        headers = {"Content-Type": content_type or "application/json"} if data is not None else None
+        typed = {"Content-Type": content_type or "application/json"} if data is not None else {}
+        headers = {**typed, **(headers or {})}
         async with self.session.request(method, f"{self.url}/api/v1{path}", data=data, headers=headers) as response:
             answer = await response.read()
             return Answer(response.status, msgspec.json.decode(answer) if answer else None, response.headers)
@@ -218,11 +81,28 @@ class Api:
         """Invoke the pool `tts`."""
         return await self.call("POST", "/serverless/invocations", {"serverlessRequestID": "tts", **changes})
 
+    async def invoke_mirrored(self, wish: str, **changes: object) -> Answer:
+        """The same with the header that asks for the result's own status."""
+        body, headers = {"serverlessRequestID": "tts", **changes}, {"Serverless-Mirror-Status": wish}
+        return await self.call("POST", "/serverless/invocations", body, headers=headers)
+
+    async def look(self, path: str) -> Answer:
+        """Read something of the invocations."""
+        return await self.call("GET", f"/serverless/invocations{path}")
+
 
 @asynccontextmanager
-async def running_api(cluster: Cluster | None, queue: Queue | None) -> AsyncIterator[Api]:
+async def running_api(
+    cluster: Cluster | None,
+    queue: Queue | None,
+    *,
+    follower: LedgerFollower | None = None,
+    settings: ApiSettings | None = None,
+    units: Informer | None = None,
+) -> AsyncIterator[Api]:
     """Serve the API and yield a client of it."""
-    async with ApiServer(cluster, queue) as server, aiohttp.ClientSession() as session:
+    server = ApiServer(cluster, queue, follower=follower, settings=settings, units=units)
+    async with server, aiohttp.ClientSession() as session:
         yield Api(server.url, session)
 
 
@@ -237,8 +117,21 @@ def queue() -> StubQueue:
 
 
 @pytest.fixture
-async def api(cluster: StubCluster, queue: StubQueue) -> AsyncIterator[Api]:
-    async with running_api(cluster, queue) as client:
+def follower(queue: StubQueue) -> StubFollower:
+    return StubFollower(queue)
+
+
+@pytest.fixture
+def settings() -> ApiSettings:
+    """What a test may set by a parametrisation of its own."""
+    return ApiSettings()
+
+
+@pytest.fixture
+async def api(
+    cluster: StubCluster, queue: StubQueue, follower: StubFollower, settings: ApiSettings
+) -> AsyncIterator[Api]:
+    async with running_api(cluster, queue, follower=follower, settings=settings) as client:
         yield client
 
 
@@ -250,7 +143,7 @@ async def bare_api() -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def other_api(cluster: StubCluster, queue: StubQueue) -> AsyncIterator[Api]:
+async def other_api(cluster: StubCluster, queue: StubQueue, follower: StubFollower) -> AsyncIterator[Api]:
     """A second API process over the same cluster and queue."""
-    async with running_api(cluster, queue) as client:
+    async with running_api(cluster, queue, follower=follower) as client:
         yield client

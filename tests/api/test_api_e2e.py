@@ -12,8 +12,9 @@ import pytest
 from sidecar.messages import InvocationMessage, InvocationResultMessage, decode, encode, utc_now
 from sidecar.queue import Queue
 from simulator.api.app import ApiServer
-from simulator.api.invocations import ENVELOPE_RESERVE_BYTES
+from simulator.api.calls import ENVELOPE_RESERVE_BYTES
 from simulator.kube.client import Cluster
+from simulator.kube.kinds import GPUUNIT
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
 from simulator.nats_server import NatsServer
@@ -64,6 +65,37 @@ async def test_p9_two_api_processes_create_a_unit_once(cluster: Cluster, session
         assert (await post(session, servers[1].url, "/gpu-units", UNIT))[0] == 201
 
 
+@pytest.mark.parametrize(("names", "statuses"), [(("tts", "stt"), [201, 409]), (("tts", "tts"), [200, 201])])
+async def test_p9_of_two_creates_that_saw_nothing_of_each_other_one_stays(
+    cluster: Cluster,
+    session: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, str],
+    statuses: list[int],
+) -> None:
+    """Two API processes look for the operation ID at the same time, and only then create."""
+    both_looked = asyncio.Barrier(2)
+    listed = cluster.list_with_version
+
+    async def list_together(*args: Any) -> Any:
+        found = await listed(*args)
+        if not found[0]:
+            await both_looked.wait()
+        return found
+
+    monkeypatch.setattr(cluster, "list_with_version", list_together)
+    async with AsyncExitStack() as stack, asyncio.timeout(30):
+        servers = [await stack.enter_async_context(ApiServer(cluster, None)) for _ in names]
+        creates = [
+            post(session, server.url, "/gpu-units", {**UNIT, "name": name})
+            for server, name in zip(servers, names, strict=True)
+        ]
+        answers = await asyncio.gather(*creates)
+        left = [unit["metadata"]["name"] for unit in (await listed(GPUUNIT))[0]]
+    assert sorted(status for status, _ in answers) == statuses
+    assert [left] == [[answer["data"]["name"]] for status, answer in answers if status == 201]
+
+
 async def test_put_changes_only_the_spec(cluster: Cluster, session: aiohttp.ClientSession) -> None:
     async with ApiServer(cluster, None) as server:
         await post(session, server.url, "/gpu-units", UNIT)
@@ -96,15 +128,16 @@ async def test_a_sync_call_gets_the_reply_to_its_own_message(queue: Queue, sessi
     assert [(status, answer["data"]["body"]) for status, answer in answers] == [(200, "a"), (200, "b")]
 
 
-async def test_p2_the_stream_recognises_a_duplicate(queue: Queue, session: aiohttp.ClientSession) -> None:
+async def test_p2_p3_the_stream_recognises_a_duplicate(queue: Queue, session: aiohttp.ClientSession) -> None:
     body = {"serverlessRequestID": "tts", "invocationID": "call-1"}
     async with ApiServer(None, queue) as server:
         answers = [
-            await post(session, server.url, "/serverless/invocations", {**body, "mode": mode})
-            for mode in ("async", "async", "sync")
+            await post(session, server.url, "/serverless/invocations", {**body, **changes})
+            for changes in ({}, {}, {"mode": "sync"}, {"serverlessRequestID": "stt"})
         ]
-    assert [status for status, _ in answers] == [202, 200, 409]
+    assert [status for status, _ in answers] == [202, 200, 409, 409]
     assert answers[1][1]["data"]["sequence"] == answers[0][1]["data"]["sequence"]
+    assert "another pool" in answers[3][1]["error"]["message"]
 
 
 async def test_p7_the_server_takes_the_largest_message_that_the_api_accepts(

@@ -14,7 +14,7 @@ from simulator.api.units import MAX_BODY_BYTES
 from simulator.errors import EnvironmentMissing, KubeError, PortTakenError
 
 if TYPE_CHECKING:
-    from tests.api.conftest import Api, StubCluster, StubQueue
+    from tests.api.conftest import Api, StubCluster, StubFollower, StubQueue
 
 PATHS = ["/gpu-units", "/serverless/invocations"]
 
@@ -30,7 +30,8 @@ async def test_an_unknown_route_is_json_without_an_envelope(api: "Api", path: st
     [
         ("DELETE", "/health", "GET"),
         ("PATCH", "/gpu-units/tts", "DELETE,GET,PUT"),
-        ("GET", "/serverless/invocations", "POST"),
+        ("PUT", "/serverless/invocations", "GET,POST"),
+        ("POST", "/serverless/invocations/call-1", "DELETE,GET"),
     ],
 )
 async def test_a_wrong_method_is_json_without_an_envelope(api: "Api", method: str, path: str, allowed: str) -> None:
@@ -196,6 +197,31 @@ async def test_health_does_not_wait_for_a_silent_cluster(
     assert "did not answer" in answer.data["kubeError"]
 
 
+@pytest.mark.parametrize(
+    "sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"\x16\x03\x01\r\n\r\n"]
+)
+async def test_what_is_not_http_is_400_in_plain_text_and_not_logged(
+    api: "Api", sent: bytes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
+    writer.write(sent)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    assert answer.split()[1] == b"400"
+    assert b"text/plain" in answer
+    assert caplog.records == []
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+def test_a_fault_of_the_server_itself_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise RuntimeError("a fault")
+    except RuntimeError:
+        app_module._server_logger().exception("Unhandled exception")
+    assert [record.message for record in caplog.records] == ["Unhandled exception"]
+
+
 async def test_a_port_in_use_is_said_so(api: "Api") -> None:
     port = int(api.url.rpartition(":")[2])
     with pytest.raises(PortTakenError, match=f"127.0.0.1:{port} is in use"):
@@ -222,15 +248,16 @@ async def test_stopping_closes_idle_connections_and_frees_the_port() -> None:
         assert again.url.endswith(f":{port}")
 
 
-async def test_stopping_ends_a_waiting_sync_call(queue: "StubQueue", monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stopping_ends_a_waiting_sync_call(
+    queue: "StubQueue", follower: "StubFollower", monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app_module, "SHUTDOWN_GRACE_S", 0.01)
-    queue.hangs = True
     async with aiohttp.ClientSession() as session:
-        async with ApiServer(None, queue) as server:
+        async with ApiServer(None, queue, follower=follower) as server:
             body = {"serverlessRequestID": "tts", "mode": "sync", "timeoutSeconds": 3600}
             call = asyncio.create_task(session.post(f"{server.url}/api/v1/serverless/invocations", json=body))
             async with asyncio.timeout(10):
-                await queue.waiting.wait()
-        assert queue.inbox_closed.is_set()
+                await queue.published.wait()
+        assert len(queue.sent) == 1  # what nobody waits for any more is taken back before the server is gone
         with pytest.raises(aiohttp.ClientConnectionError):
             await call

@@ -1,15 +1,13 @@
-"""The invocation route over a queue that records (contract 4.3 and the weaknesses of 4.4)."""
+"""Invoking a pool over a queue that records (contract 4.3 and the weaknesses of 4.4)."""
 
-import asyncio
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
 from framework.contract import ZERO_TIME
 from sidecar.queue import MessageTooLargeError, QueueRefusedError, QueueUnavailableError
-from simulator.api.invocations import ENVELOPE_RESERVE_BYTES, SYNC_GRACE_S
+from simulator.api.calls import ENVELOPE_RESERVE_BYTES
 
 if TYPE_CHECKING:
     from tests.api.conftest import Api, StubQueue
@@ -88,62 +86,9 @@ async def test_an_async_duplicate_answers_200_with_the_first_sequence(api: "Api"
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 async def test_p6_enqueued_at_is_set(api: "Api", queue: "StubQueue", mode: str) -> None:
+    queue.reply = RESULT
     await api.invoke(mode=mode)
     assert queue.publications[0].message.enqueued_at > ZERO_TIME
-
-
-async def test_a_sync_invocation_answers_200_with_the_workers_result(api: "Api", queue: "StubQueue") -> None:
-    queue.reply = RESULT
-    answer = await api.invoke(mode="sync", invocationID="call-1")
-    assert answer.status == 200
-    expected = msgspec.json.decode(RESULT)
-    del expected["version"], expected["replySubject"]
-    assert answer.data == expected
-    assert queue.publications[0].message.reply_subject == "_INBOX.stub"
-    assert queue.inbox_closed.is_set()
-
-
-async def test_a_sync_result_keeps_the_bytes_of_its_body(api: "Api", queue: "StubQueue") -> None:
-    queue.reply = RESULT
-    async with api.session.post(
-        f"{api.url}/api/v1/serverless/invocations", json={"serverlessRequestID": "tts", "mode": "sync"}
-    ) as response:
-        assert b'"body":{"n": 1.50}' in await response.read()
-
-
-async def test_p1_a_sync_timeout_is_504_with_the_invocation_id(api: "Api", queue: "StubQueue") -> None:
-    answer = await api.invoke(mode="sync", invocationID="call-1", timeoutSeconds=7)
-    assert (answer.status, answer.code) == (504, "invocation_timeout")
-    assert "call-1" in answer.message
-    assert queue.inbox_closed.is_set()
-
-
-@pytest.mark.parametrize(("asked", "budget"), [(7, 7), (0, 30)])
-async def test_p1_the_caller_waits_longer_than_the_worker_may_work(
-    api: "Api", queue: "StubQueue", asked: int, budget: int
-) -> None:
-    await api.invoke(mode="sync", timeoutSeconds=asked)
-    assert queue.publications[0].message.timeout_seconds == budget
-    [wait] = queue.waits
-    assert budget < wait <= budget + SYNC_GRACE_S
-
-
-async def test_p2_a_sync_duplicate_is_a_conflict_at_once(api: "Api", queue: "StubQueue") -> None:
-    await api.invoke(invocationID="call-1")
-    answer = await api.invoke(mode="sync", invocationID="call-1")
-    assert (answer.status, answer.code) == (409, "operation_conflict")
-    assert "call-1" in answer.message
-    assert queue.waits == []
-
-
-async def test_a_client_that_leaves_ends_the_wait(api: "Api", queue: "StubQueue") -> None:
-    queue.hangs = True
-    call = asyncio.create_task(api.invoke(mode="sync", timeoutSeconds=3600))
-    async with asyncio.timeout(10):
-        await queue.waiting.wait()
-        assert not queue.inbox_closed.is_set()
-        call.cancel()
-        await queue.inbox_closed.wait()
 
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
@@ -198,7 +143,8 @@ async def test_a_failed_publish_is_answered_at_once(
     answer = await api.invoke(mode=mode, invocationID="call-1")
     assert (answer.status, answer.code) == (status, code or fallback)
     assert text in answer.message
-    assert queue.waits == []
+    assert answer.headers.get("Retry-After") == ("1" if status == 503 else None)
+    assert answer.headers.get("Invocation-Id") == ("call-1" if status == 503 else None)
 
 
 async def test_a_reply_that_is_no_result_is_500(api: "Api", queue: "StubQueue") -> None:
@@ -213,6 +159,7 @@ async def test_p11_a_queue_that_is_away_is_503_until_it_is_back(api: "Api", queu
     queue.reply = RESULT
     answer = await api.invoke(mode=mode)
     assert (answer.status, answer.code) == (503, "service_unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
     assert queue.publications == []
     queue.up = True
     assert (await api.invoke(mode=mode)).status in (200, 202)

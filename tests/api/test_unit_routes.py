@@ -1,20 +1,16 @@
 """The unit routes over a cluster in memory (contract 4.2)."""
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from simulator.api.unit_objects import new_unit
-from simulator.api.units import CREATE_ATTEMPTS, UPDATE_ATTEMPTS
+from simulator.api.units import UPDATE_ATTEMPTS
 from simulator.api.units_request import UnitCreate
-from simulator.errors import InvalidError, KubeError
+from simulator.errors import ClusterAwayError, InvalidError, KubeError
 
 if TYPE_CHECKING:
     from tests.api.conftest import Api, StubCluster
-
-REQUEST = UnitCreate("op-1", "tts", {"specName": "s1", "image": "tts:1"})
-STRANGER = UnitCreate("op-9", "tts", {"specName": "s9", "image": "other"})
 
 
 async def test_create_answers_201_with_the_whole_view(api: "Api", cluster: "StubCluster") -> None:
@@ -144,56 +140,6 @@ async def test_after_a_delete_the_operation_id_is_free_again(api: "Api") -> None
     assert (await api.create(image="tts:2")).status == 201
 
 
-async def test_concurrent_equal_creates_create_once(api: "Api", cluster: "StubCluster") -> None:
-    answers = await asyncio.gather(*(api.create() for _ in range(8)))
-    assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
-    assert cluster.writes == ["create"]
-
-
-async def test_concurrent_creates_of_two_names_with_one_operation_id_create_one(
-    api: "Api", cluster: "StubCluster"
-) -> None:
-    answers = await asyncio.gather(api.create(name="a"), api.create(name="b"))
-    assert sorted(answer.status for answer in answers) == [201, 409]
-    assert cluster.writes == ["create"]
-
-
-async def test_p9_equal_creates_at_two_api_processes_create_once(
-    api: "Api", other_api: "Api", cluster: "StubCluster"
-) -> None:
-    answers = await asyncio.gather(*(client.create() for client in (api, other_api) * 4))
-    assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
-    assert cluster.writes == ["create"]
-
-
-async def test_p9_a_create_that_another_process_won_is_a_replay(api: "Api", cluster: "StubCluster") -> None:
-    cluster.rivals.append(lambda: cluster.put(new_unit(REQUEST)))
-    answer = await api.create()
-    assert (answer.status, answer.data["name"]) == (200, "tts")
-    assert cluster.writes == []
-
-
-async def test_p10_a_lost_race_for_the_name_is_a_conflict(api: "Api", cluster: "StubCluster") -> None:
-    cluster.rivals.append(lambda: cluster.put(new_unit(STRANGER)))
-    answer = await api.create()
-    assert (answer.status, answer.code) == (409, "operation_conflict")
-    assert cluster.units["tts"]["spec"]["image"] == "other"
-
-
-async def test_p10_a_name_that_comes_and_goes_is_a_conflict_in_the_end(api: "Api", cluster: "StubCluster") -> None:
-    listed = cluster.list
-
-    async def list_after_delete(*args: object, **kwargs: object) -> list[dict[str, object]]:
-        cluster.units.clear()
-        return await listed(*args, **kwargs)  # type: ignore[arg-type]
-
-    cluster.list = list_after_delete  # type: ignore[method-assign]
-    cluster.rivals.extend([lambda: cluster.put(new_unit(STRANGER))] * CREATE_ATTEMPTS)
-    answer = await api.create()
-    assert (answer.status, answer.code) == (409, "operation_conflict")
-    assert cluster.rivals == []
-
-
 async def test_put_answers_the_changed_unit(api: "Api", cluster: "StubCluster") -> None:
     await api.create(memory="8Gi")
     answer = await api.call("PUT", "/gpu-units/tts", {"image": "tts:2"})
@@ -272,6 +218,30 @@ async def test_other_failures_are_500_with_the_routes_code(
     body = {"operationID": "op-1", "name": "tts", "specName": "s1", "image": "i"} if method == "POST" else None
     answer = await api.call(method, path, body)
     assert (answer.status, answer.code, answer.message) == (500, code, message)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/gpu-units"),
+        ("POST", "/gpu-units"),
+        ("GET", "/gpu-units/tts"),
+        ("PUT", "/gpu-units/tts"),
+        ("DELETE", "/gpu-units/tts"),
+    ],
+)
+async def test_while_the_cluster_is_away_units_are_503_without_a_traceback(
+    api: "Api", cluster: "StubCluster", method: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.failure = ClusterAwayError("no answer from https://10.0.0.1")
+    body = {"operationID": "op-1", "name": "tts", "specName": "s1", "image": "i"} if method == "POST" else None
+    answer = await api.call(method, path, body)
+    assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "service_unavailable", "1")
+    assert "does not answer" in answer.message
+    assert "10.0.0.1" not in answer.message
+    logged = "".join(capsys.readouterr())
+    assert "10.0.0.1" in logged
+    assert "Traceback" not in logged
 
 
 async def test_what_the_cluster_finds_invalid_is_the_callers_mistake(api: "Api", cluster: "StubCluster") -> None:

@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from simulator.api_client import ApiClient, ApiRefusedError
-from simulator.errors import PlatformError
+from simulator.errors import PlatformError, UsageError
 
 
 @pytest.fixture
@@ -49,3 +49,18 @@ async def test_an_answer_that_is_no_json_is_an_error_with_the_url() -> None:
     async with TestServer(app) as server, ApiClient(str(server.make_url(""))) as client:
         with pytest.raises(PlatformError, match="/api/v1/health"):
             await client.health()
+
+
+@pytest.mark.parametrize(
+    "url", ["foo", "", "127.0.0.1:8080", "ftp://h", "http://", "http://h:x", "http://h:99999", "http://h:0", "http://["]
+)
+def test_an_address_that_is_no_http_url_is_the_users_mistake(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ApiClient(url)
+    assert repr(url) in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://api.example/", "http://[::1]:80", "HTTP://h"])
+def test_an_http_url_is_taken(url: str) -> None:
+    ApiClient(url)
