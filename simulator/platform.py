@@ -9,6 +9,8 @@ drains. When a part dies, the block is cancelled and the part's error is raised.
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
@@ -17,13 +19,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.queue import Queue, StreamSettings
-from simulator.activator.activator import Activator, ActivatorSettings
+from simulator.activator.activator import Activator
+from simulator.activator.settings import ActivatorSettings
 from simulator.api.app import ApiServer
+from simulator.api.settings import ApiSettings
 from simulator.errors import PlatformError, SimulatorError
 from simulator.gpuunit import ACTIVE_NAMESPACE
 from simulator.identities.authority import Authority
-from simulator.identities.issuer import DEFAULT_CONCURRENCY, Issuer
+from simulator.identities.issuer import Issuer
 from simulator.identities.roles import Roles
+from simulator.jetstream.bucket import ACTIVATOR, INVOCATIONS, BucketSettings, ensure_bucket
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import GPUUNIT
@@ -31,14 +36,17 @@ from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
 from simulator.kubelet.images import ImageTable
 from simulator.kubelet.kubelet import Kubelet
-from simulator.nats_server import NatsServer
+from simulator.nats_server import LOG_TAIL_LINES, NatsServer
 from simulator.processes.spawn import Processes
 from simulator.reconciler.controller import Reconciler
 from simulator.reconciler.settings import ReconcilerSettings
+from simulator.results.store import ResultStore, store_consumer
+from simulator.worker_consumer import DEFAULT_CONCURRENCY
 
 DIRECTORY_PREFIX: Final = "unitsim-"
-CONNECTED_ROLES: Final = ("owner", "activator", "api", "admin")
-"""Each has a connection of its own to the queue; the admin's is for scenarios."""
+LOG_TAIL_CHARACTERS: Final = 500
+CONNECTED_ROLES: Final = ("owner", "results", "admin")
+"""Each has one connection to the queue, and so has every activator and API; the admin's is for scenarios."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,8 @@ class PlatformOptions:
     """What can be chosen. Port 0 means any free port; the commands replace the built-in programs of every worker.
 
     `max_concurrency` is how many calls a worker runs at once, 1 unless it is set. `keep` leaves the platform's
-    directory (logs, the stream's files, kubeconfig) behind. `open` runs the queue without authentication, for sidecars
+    directory (logs, the stream's files, kubeconfig) behind. `apis` and `activators` are how many there are of each; the
+    first API has the wanted port. `open` runs the queue without authentication, for sidecars
     that cannot present credentials; they then create their consumers themselves.
     """
 
@@ -58,7 +67,10 @@ class PlatformOptions:
     images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stream: StreamSettings = field(default_factory=StreamSettings)
     activator: ActivatorSettings = field(default_factory=ActivatorSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
     max_concurrency: int | None = None
+    apis: int = 1
+    activators: int = 1
     keep: bool = False
     open: bool = False
 
@@ -76,12 +88,19 @@ class Platform:
     kube_url: str
     kubeconfig: Path
     api_url: str
+    api_urls: tuple[str, ...]
     cluster: Cluster
     queue: Queue
     units: Informer
     kubelet: Kubelet
+    activators: tuple[Activator, ...]
     admin_credentials: Path | None
     reader_credentials: Path | None
+    roles: Roles = field(repr=False)
+
+    def credentials_for(self, role: str) -> Path | None:
+        """Make an identity for one more `activator` or `api`: its file, which only we may read; None when open."""
+        return self.roles.write_credentials(role, Path(tempfile.mkdtemp(prefix=f"{role}-", dir=self.directory)))
 
 
 @contextlib.asynccontextmanager
@@ -97,30 +116,55 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
         async with contextlib.AsyncExitStack() as stack:
             base = await _start_base(stack, options, directory)
             roles = Roles(base.authority, options.stream, options.activator.consumer_name)
-            queues = {
-                role: await stack.enter_async_context(roles.connect(role, base.nats.url)) for role in CONNECTED_ROLES
-            }
-            await queues["owner"].ensure_stream()
-            # The activator's identity may only bind to its consumer, as those of the workers.
-            await (await queues["owner"].consumer(options.activator.consumer(options.stream.subjects))).close()
+            connect = functools.partial(_connect, stack, roles, base.nats.url)
+            queues = {role: await connect(role) for role in CONNECTED_ROLES}
+            await _make_queue(queues["owner"], options)
             units = Informer(base.cluster, GPUUNIT, ACTIVE_NAMESPACE)
             kubelet = Kubelet(base.cluster, base.processes, directory, _images(options), keep_logs=options.keep)
+            settings = _activator_settings(options)
+            activators = [
+                Activator(base.cluster, units, await connect("activator"), settings) for _ in range(options.activators)
+            ]
             for part in (units.run(), kubelet.run(), *_controllers(base, queues, units, options)):
                 base.tasks.start(part)
-            api = await stack.enter_async_context(ApiServer(base.cluster, queues["api"], port=options.api_port))
+            for activator in activators:
+                base.tasks.start(activator.run())
+            ports = (options.api_port, *(0 for _ in range(options.apis - 1)))
+            servers = [
+                ApiServer(base.cluster, await connect("api"), settings=options.api, units=units, port=port)
+                for port in ports
+            ]
+            apis = [await stack.enter_async_context(server) for server in servers]
             yield Platform(
                 directory=directory,
                 nats_url=base.nats.url,
                 kube_url=base.kube.url,
                 kubeconfig=base.kubeconfig,
-                api_url=api.url,
+                api_url=apis[0].url,
+                api_urls=tuple(api.url for api in apis),
                 cluster=base.cluster,
                 queue=queues["admin"],
                 units=units,
                 kubelet=kubelet,
+                activators=tuple(activators),
                 admin_credentials=roles.write_credentials("admin", directory),
                 reader_credentials=roles.write_credentials("reader", directory),
+                roles=roles,
             )
+
+
+async def _connect(stack: contextlib.AsyncExitStack, roles: Roles, url: str, role: str) -> Queue:
+    return await stack.enter_async_context(roles.connect(role, url))
+
+
+async def _make_queue(owner: Queue, options: PlatformOptions) -> None:
+    """Make stream, buckets, and the consumers to which the other roles may only bind."""
+    await owner.ensure_stream()
+    await ensure_bucket(owner, BucketSettings(INVOCATIONS, max_age_s=options.stream.max_age_s))
+    await ensure_bucket(owner, BucketSettings(ACTIVATOR))
+    subjects = options.stream.subjects
+    for consumer in (options.activator.consumer(subjects), store_consumer(subjects)):
+        await (await owner.consumer(consumer)).close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +196,7 @@ async def _start_base(stack: contextlib.AsyncExitStack, options: PlatformOptions
     cluster = await stack.enter_async_context(client)
     await nats_up
     tasks = _Tasks(stack, group)
-    tasks.start(_guard(nats))
+    tasks.start(_guard(nats, keep=options.keep))
     return _Base(processes, tasks, authority, nats, kube, kubeconfig, cluster)
 
 
@@ -161,7 +205,7 @@ def _controllers(
 ) -> Iterator[Coroutine[Any, Any, None]]:
     settings = _reconciler_settings(options, base.nats.url)
     yield Reconciler(base.cluster, settings).run()
-    yield Activator(base.cluster, units, queues["activator"], options.activator).run()
+    yield ResultStore(queues["results"]).run()
     if base.authority:
         concurrency = options.max_concurrency or DEFAULT_CONCURRENCY
         yield Issuer(base.cluster, units, queues["owner"], base.authority, concurrency).run()
@@ -184,9 +228,20 @@ class _Tasks:
         self._stack.push_async_callback(end)
 
 
-async def _guard(nats: NatsServer) -> None:
+async def _guard(nats: NatsServer, *, keep: bool) -> None:
     code = await nats.process.wait()
-    raise PlatformError(f"nats-server ended unexpectedly with code {code}; its log: {nats.log}")
+    where = f" {nats.log}" if keep else ""  # else it is deleted when this is read
+    raise PlatformError(
+        f"nats-server ended unexpectedly with code {code}; the end of its log{where}:\n{_tail(nats.log)}"
+    )
+
+
+def _tail(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"(cannot be read: {error.strerror})"
+    return "\n".join(lines[-LOG_TAIL_LINES:])[-LOG_TAIL_CHARACTERS:] or "(empty)"
 
 
 @contextlib.contextmanager
@@ -221,6 +276,10 @@ def _images(options: PlatformOptions) -> ImageTable:
         sidecar_command=options.sidecar_command,
         framework_command=options.framework_command,
     )
+
+
+def _activator_settings(options: PlatformOptions) -> ActivatorSettings:
+    return dataclasses.replace(options.activator, capacity=options.max_concurrency or DEFAULT_CONCURRENCY)
 
 
 def _reconciler_settings(options: PlatformOptions, nats_url: str) -> ReconcilerSettings:

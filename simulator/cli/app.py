@@ -2,27 +2,23 @@
 
 import logging
 import shlex
-from functools import partial
 from importlib.metadata import version
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from simulator.cli import dlq, parts
 from simulator.cli.execution import run_async
+from simulator.cli.flags import API_URL, ApiUrl, Json, Verbose, switch
 from simulator.cli.output import Output, configure_logs
 from simulator.errors import UsageError
 
-_flag = partial(Parameter, negative=(), show_default=False)
-"""A switch or a list: no `--no-...` form, and no default worth showing."""
-
-Verbose = Annotated[bool, _flag(name=["--verbose", "-v"], help="Show what the parts log.")]
-Json = Annotated[bool, _flag(name="--json", help="Write JSON for machines on stdout.")]
-Keep = Annotated[bool, _flag(help="Leave logs and queue files behind, and say where.")]
+Keep = Annotated[bool, switch(help="Leave logs and queue files behind, and say where.")]
 Open = Annotated[
-    bool, _flag(name="--open", help="No authentication at the queue, for sidecars that cannot present credentials.")
+    bool, switch(name="--open", help="No authentication at the queue, for sidecars that cannot present credentials.")
 ]
 Command = Annotated[str | None, Parameter(help="A program and its arguments, in any language, as one text.")]
-Pairs = Annotated[list[str], _flag(help="NAME=VALUE; may be repeated.")]
+Pairs = Annotated[list[str], switch(help="NAME=VALUE; may be repeated.")]
 
 app = App(
     name="unitsim",
@@ -30,6 +26,9 @@ app = App(
     version=lambda: f"unitsim {version('gpuunit-sim')}",
     help_on_error=False,
 )
+app.command(dlq.app)
+app.command(parts.activator)
+app.command(parts.api)
 
 
 @app.command
@@ -38,11 +37,15 @@ def up(
     api_port: Annotated[int, Parameter(env_var="UNITSIM_API_PORT")] = 8080,
     kube_port: int = 0,
     nats_port: int = 0,
-    pool: Annotated[list[str], _flag(help="Create a Ready echo unit for this pool; repeatable.")] = [],  # noqa: B006
+    pool: Annotated[list[str], switch(help="Create a Ready echo unit for this pool; repeatable.")] = [],  # noqa: B006
     sidecar_command: Command = None,
     framework_command: Command = None,
-    image: Annotated[list[str], _flag(help="IMAGE=COMMAND: what an image runs; repeatable.")] = [],  # noqa: B006
+    image: Annotated[list[str], switch(help="IMAGE=COMMAND: what an image runs; repeatable.")] = [],  # noqa: B006
     max_concurrency: Annotated[int, Parameter(help="Calls that each worker runs at once.")] = 1,
+    apis: Annotated[int, Parameter(help="API processes; each further one listens on a free port.")] = 1,
+    activators: Annotated[int, Parameter(help="Activators; 0 leaves the work to `unitsim activator`.")] = 1,
+    gpu_budget: Annotated[int | None, Parameter(help="GPUs that all workers may use together.")] = None,
+    backlog_limit: Annotated[int, Parameter(help="Waiting invocations of a pool after which the API says 503.")] = 2000,
     open_: Open = False,
     keep: Keep = False,
     json: Json = False,
@@ -62,6 +65,8 @@ def up(
         Port of the queue server.
     """
     from sidecar.concurrency import MAX_CONCURRENCY
+    from simulator.activator.settings import ActivatorSettings
+    from simulator.api.settings import ApiSettings
     from simulator.cli.up import run_up
     from simulator.platform import PlatformOptions
     from simulator.ports import ensure_free
@@ -72,6 +77,7 @@ def up(
         ensure_free(port, f"choose another with {flag} (0: any free one)")
     if not 1 <= max_concurrency <= MAX_CONCURRENCY:
         raise UsageError(f"--max-concurrency {max_concurrency} must be between 1 and {MAX_CONCURRENCY}")
+    _check_counts(apis=apis, activators=activators, gpu_budget=gpu_budget, backlog_limit=backlog_limit)
     options = PlatformOptions(
         api_port=api_port,
         kube_port=kube_port,
@@ -80,6 +86,10 @@ def up(
         framework_command=_command(framework_command, "--framework-command"),
         images={name: _command(text, "--image") or () for name, text in _pairs(image, "--image").items()},
         max_concurrency=max_concurrency,
+        activator=ActivatorSettings(gpu_budget=gpu_budget),
+        api=ApiSettings(backlog_limit=backlog_limit),
+        apis=apis,
+        activators=activators,
         keep=keep,
         open=open_,
     )
@@ -90,20 +100,29 @@ def up(
     return 0
 
 
+def _check_counts(*, apis: int, activators: int, gpu_budget: int | None, backlog_limit: int) -> None:
+    for flag, value, least in (
+        ("--apis", apis, 1),
+        ("--activators", activators, 0),
+        ("--gpu-budget", gpu_budget, 0),
+        ("--backlog-limit", backlog_limit, 1),
+    ):
+        if value is not None and value < least:
+            raise UsageError(f"{flag} {value} must be at least {least}")
+
+
 @app.command
 def invoke(
     pool: str,
     payload: str = "null",
     /,
     *,
-    async_: Annotated[bool, _flag(name="--async", help="Do not wait for the result.")] = False,
+    async_: Annotated[bool, switch(name="--async", help="Do not wait for the result.")] = False,
     attribute: Pairs = [],  # noqa: B006
     header: Pairs = [],  # noqa: B006
     invocation_id: Annotated[str, Parameter(help="Identity of the call; a repeated one runs once.")] = "",
     timeout: Annotated[int, Parameter(help="Budget in seconds; 0 is the API's default.")] = 0,
-    api_url: Annotated[
-        str, Parameter(env_var="UNITSIM_API_URL", help="The platform to call.")
-    ] = "http://127.0.0.1:8080",
+    api_url: ApiUrl = API_URL,
     json: Json = False,
 ) -> int:
     """Call a pool through a running platform and print the answer.
@@ -146,7 +165,7 @@ def list_(*, json: Json = False) -> int:
 @app.command
 def run(
     *names: str,
-    all_: Annotated[bool, _flag(name="--all", help="Run every scenario.")] = False,
+    all_: Annotated[bool, switch(name="--all", help="Run every scenario.")] = False,
     timeout: Annotated[float, Parameter(help="Seconds that one scenario may take.")] = 120,
     keep: Keep = False,
     json: Json = False,

@@ -51,7 +51,7 @@ def _announce(platform: Platform, pools: Sequence[str], seconds: float, output: 
         output.say(
             f"                  nats --server {platform.nats_url} --creds {platform.admin_credentials} stream ls"
         )
-    output.say(f"  runtime API     {platform.api_url}")
+    output.say(f"  runtime API     {'  '.join(platform.api_urls)}")
     output.say(f"  Kubernetes API  {platform.kube_url}    export KUBECONFIG={platform.kubeconfig}")
     output.say(f"  files           {platform.directory}")
     for pool in pools:
@@ -63,6 +63,7 @@ def _announce(platform: Platform, pools: Sequence[str], seconds: float, output: 
             "natsCredentials": _text(platform.admin_credentials),
             "natsReaderCredentials": _text(platform.reader_credentials),
             "api": platform.api_url,
+            "apis": list(platform.api_urls),
             "kubernetes": platform.kube_url,
             "kubeconfig": str(platform.kubeconfig),
             "directory": str(platform.directory),

@@ -208,6 +208,23 @@ def test_a_concurrency_that_no_worker_has_is_exit_code_2(concurrency: str) -> No
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--apis", "0"), ("--activators", "-1"), ("--gpu-budget", "-1"), ("--backlog-limit", "0")]
+)
+def test_a_count_that_makes_no_sense_is_exit_code_2(flag: str, value: str) -> None:
+    ended = unitsim("up", "--api-port", "0", f"{flag}={value}")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)
+    assert flag in ended.stderr
+
+
+def test_up_starts_several_apis_and_activators() -> None:
+    with running_platform("--apis", "2", "--activators", "2", "--pool", "sd-webui") as (_, addresses):
+        assert len(set(addresses["apis"])) == 2
+        for url in addresses["apis"]:
+            ended = unitsim("invoke", "sd-webui", "1", "--api-url", url)
+            assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_up_says_why_a_unit_can_never_run() -> None:
     ended = unitsim("up", "--api-port", "0", "--pool", "sd-webui", "--framework-command", "/no/such/program")
     assert ended.returncode == 1
