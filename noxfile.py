@@ -61,6 +61,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def load(session: nox.Session) -> None:
+    """The platform under callers, a platform for each number of workers: `nox -s load -- --quick`."""
+    install(session)
+    session.run("python", "-m", "scenarios.load", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements.lock anew from pyproject.toml; `nox -s lock -- --upgrade` takes newer versions."""
     session.install("uv")
