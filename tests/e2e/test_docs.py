@@ -36,6 +36,8 @@ EXPECTED = {
     "README.md": [
         "200 succeeded by sd-webui-template",
         "accepted as message",
+        '"invocationID":"robot-2"',
+        "no dead letters",
         '"phase":""',
         '"payload":{"text":"good morning"}',
         "no-such-pool",
@@ -51,6 +53,13 @@ EXPECTED = {
         '"image":"example/tts:4"',
     ],
     "docs/cli.md": ['"path": "/generate"', '"name": "async-echo", "passed": true'],
+    "docs/dead-letters.md": ["no dead letters"],
+    "docs/pools.md": [
+        '"templateOnly":true',
+        "200 succeeded by unit-tts-worker-",
+        '"name":"unit-tts-worker-',
+        '"phase":"Empty"',
+    ],
 }
 
 
