@@ -53,7 +53,7 @@ def test_the_failure_classes_are_those_of_the_golden_results() -> None:
 def pattern(text: str) -> str:
     """A regular expression for a subject or an id of the table, its placeholders being any token."""
     template = CODE.findall(text)[0].replace("<P>", "runtime.serverless").replace("<token of invocationID>", "<id>")
-    suffix = "(-[0-9]+)?" if len(CODE.findall(text)) > 1 else ""
+    suffix = r"(-[0-9]+(\.[0-9]+)?)?" if len(CODE.findall(text)) > 1 else ""
     return re.sub(r"<[A-Za-z]+>", "[^ ]+", template.replace(".", r"\.")) + suffix
 
 

@@ -1,8 +1,6 @@
 """Every message that a reader must refuse is refused, by the class and with the answer that its file says."""
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
@@ -22,7 +20,7 @@ from sidecar.messages import (
     encode,
 )
 from sidecar.outcome import answered
-from simulator.activator.activator import _checked
+from simulator.activator.answers import checked_invocation
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 MIB = 1024 * 1024
@@ -53,7 +51,7 @@ def classified(message_type: str, data: bytes) -> str:
             case "WorkerDispatchMessage":
                 return FailureClass.DISPATCH_ERROR if receiver().mismatch(decode_dispatch(data)) else FailureClass.NONE
             case "InvocationMessage":
-                _checked(cast("Any", SimpleNamespace(data=data)))
+                checked_invocation(data)
             case _:
                 decode(data, MESSAGES[message_type])
     except MalformedMessageError:

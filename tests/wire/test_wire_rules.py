@@ -34,6 +34,8 @@ def subject(given: dict[str, str]) -> str:
     match given["family"]:
         case "dispatch":
             return subjects.dispatch(pool, given["workerName"])
+        case "cancel" if "workerName" not in given:
+            return subjects.cancel_queued(pool)
         case "cancel":
             return subjects.cancel(pool, given["workerName"])
         case "dlq":
@@ -48,11 +50,12 @@ def message_id(given: dict[str, Any]) -> str:
     at = datetime.fromisoformat(given["at"]) if "at" in given else EPOCH
     match given["message"]:
         case "dispatch":
-            return dispatch_message_id(invocation, worker)
+            return dispatch_message_id(invocation, worker, given.get("dispatch", 1))
         case "result":
             return result_message_id(invocation)
         case "metric":
-            return metric_message_id(worker, given["eventType"], at, invocation, given.get("attempt", 1))
+            numbers = given.get("attempt", 1), given.get("dispatch", 1)
+            return metric_message_id(worker, given["eventType"], at, invocation, *numbers)
         case "dlq":
             return dead_letter_message_id(given["source"], invocation, given["streamSequence"], at)
         case _:
@@ -78,7 +81,7 @@ LINES = [(name, line) for name in RULES for line in wire.rules(name)]
 
 @pytest.mark.parametrize(("name", "line"), LINES, ids=lambda value: str(value)[:60])
 def test_a_rule_gives_what_its_table_says(name: str, line: wire.Rule) -> None:
-    """S12, S25 and Q9 are among the rules."""
+    """S12, S13, S25 and Q9 are among the rules."""
     if line.is_error:
         with pytest.raises(ValueError, match=r"."):
             RULES[name](line.input)
