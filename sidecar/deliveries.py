@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -237,21 +237,3 @@ class Consumer:
         while self._received:
             with suppress(QueueError):  # the server delivers it again after the ack wait
                 await self._received.popleft().nak()
-
-
-@asynccontextmanager
-async def kept_in_progress(delivery: Delivery, ack_wait_s: float) -> AsyncIterator[None]:
-    """Send in-progress acks at a third of the ack wait while the block runs (S5)."""
-
-    async def refresh() -> None:
-        while True:
-            await asyncio.sleep(ack_wait_s / 3)
-            with suppress(QueueError):  # the next one may get through
-                await delivery.in_progress()
-
-    task = asyncio.create_task(refresh())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

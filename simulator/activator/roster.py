@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-import structlog
 from msgspec.structs import replace
 
 from sidecar.messages import Event, WorkerMetricMessage
@@ -28,8 +27,6 @@ MOST_UNKNOWN: Final = 1_000
 REVIVED_AFTER_S: Final = 2.0
 """A worker that is heard so long after its end was seen did not end: the pods that were seen were old ones."""
 _NOT_SERVING: Final = frozenset({Condition.STARTING, Condition.LEAVING, Condition.TEMPLATE})
-
-log = structlog.get_logger(__name__)
 
 
 class Roster:

@@ -111,13 +111,13 @@ async def recent_results(queue: Queue, pool: str, limit: int, view: Callable[[by
         QueueError: the server refuses or does not answer.
     """
     stream = stream_name(INVOCATIONS)
-    last, window = await last_sequence(queue, stream), max(FIRST_WINDOW, 2 * limit)
-    while True:
-        start = max(last - window + 1, 1)
-        found = await _views_from(queue, pool, start, last, limit, view)
-        if len(found) >= limit or start == 1:
-            return found
-        window *= 8
+    end, window = await last_sequence(queue, stream), max(FIRST_WINDOW, 2 * limit)
+    found: list[_View] = []
+    while end and len(found) < limit:
+        start = max(end - window + 1, 1)
+        found += await _views_from(queue, pool, start, end, limit - len(found), view)
+        end, window = start - 1, window * 8
+    return found
 
 
 async def _views_from(
@@ -137,7 +137,7 @@ async def _views_from(
             batch = await reader.fetch(READ_BATCH, READ_WAIT_S)
             if not batch:
                 break
-            views = (view(delivery.data) for delivery in batch if delivery.data)
+            views = (view(each.data) for each in batch if each.data and each.sequence <= last)
             found += [each for each in views if each is not None]
             del found[:-limit]
             at = batch[-1].sequence
