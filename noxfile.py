@@ -12,6 +12,9 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "unit", "e2e"]
 nox.options.error_on_missing_interpreters = True
 
+AT_ONCE = ("-n", "2")
+"""Two tests at a time: they wait more than they work, and none may mind what else runs."""
+
 PACKAGES = ("framework", "sidecar", "simulator", "fixtures", "scenarios")
 
 
@@ -43,14 +46,14 @@ def types(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Tests that start no process."""
     install(session)
-    session.run("pytest", "-m", "not e2e", *session.posargs)
+    session.run("pytest", *AT_ONCE, "-m", "not e2e", *session.posargs)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Tests with real processes, the scenarios among them; arguments go to pytest: `nox -s e2e -- -k sync-echo`."""
     install(session)
-    session.run("pytest", "-m", "e2e", *session.posargs)
+    session.run("pytest", *AT_ONCE, "-m", "e2e", *session.posargs)
 
 
 @nox.session
@@ -58,6 +61,13 @@ def bench(session: nox.Session) -> None:
     """The sidecar's speed beside a plain one and the floor of this machine: `nox -s bench -- --json`."""
     install(session)
     session.run("python", "tests/bench/sidecar.py", *session.posargs)
+
+
+@nox.session
+def bench_path(session: nox.Session) -> None:
+    """The whole path, API to worker and back, beside a plain one and the floor: `nox -s bench_path -- --json`."""
+    install(session)
+    session.run("python", "tests/bench/path.py", *session.posargs)
 
 
 @nox.session
