@@ -73,11 +73,24 @@ async def serving(
     finally:
         listener.remove_file()
         if server is not None:
-            server.close()
+            await _stop_listening(server)
         await _ended(loading)
         await runner.cleanup()
         await state.readiness.close()
         listener.socket.close()
+
+
+async def _stop_listening(server: asyncio.Server) -> None:
+    """Close the server, a turn of the loop after it accepts no more.
+
+    asyncio forgets a connection that was accepted in the last turn, without closing it (python/cpython#109564).
+    """
+    try:
+        for listener in server.sockets:
+            server.get_loop().remove_reader(listener.fileno())
+        await asyncio.sleep(0)
+    finally:
+        server.close()
 
 
 async def _ended(loading: "asyncio.Task[None]") -> None:

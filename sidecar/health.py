@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol, cast
 import httptools
 import msgspec
 
+from sidecar.listening import stop_listening
+
 REQUEST_TIMEOUT_S: Final = 5.0
 MAX_REQUEST_BYTES: Final = 16 * 1024
 MAX_CONNECTIONS: Final = 128
@@ -198,6 +200,8 @@ async def serving_health(host: str, port: int, source: HealthSource) -> AsyncIte
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        server.close()
-        await served.close()
-        await server.wait_closed()
+        try:
+            await stop_listening(server)
+        finally:
+            await served.close()
+            await server.wait_closed()

@@ -173,19 +173,52 @@ class LeanClient(Client):
                 raise
             return None
 
+    async def _connect_to_server(self, server: Any) -> None:
+        """Called by nats-py for each attempt.
+
+        It forgets, without closing it, the connection of an attempt to reconnect that failed once the server had
+        accepted it.
+        """
+        self._abort()
+        await super()._connect_to_server(server)
+
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         """Called by nats-py at the end, orderly or not."""
-        reconnecting = self._reconnection_task
-        if reconnecting is not None and reconnecting is not asyncio.current_task():
-            await ended(reconnecting)  # on Python 3.11 one cancellation may be lost in it, and it connects for ever
-        if not self._is_writable():
-            self._pending.clear()  # nobody takes it any more
-            self._pending_data_size = 0
-        await super()._close(status, do_cbs)
+        try:
+            reconnecting = self._reconnection_task
+            if reconnecting is not None and reconnecting is not asyncio.current_task():
+                await ended(reconnecting)  # on Python 3.11 one cancellation may be lost in it, and it connects for ever
+            if not self._is_writable():
+                self._pending.clear()  # nobody takes it any more
+                self._pending_data_size = 0
+            await super()._close(status, do_cbs)
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """End at once what a cancelled close has not ended.
+
+        nats-py sets itself closed before it closes anything, so that a second close would do nothing.
+        """
+        self._status = Client.CLOSED
+        for task in (self._reconnection_task, self._reading_task, self._ping_interval_task, self._flusher_task):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        self._abort()
+
+    def _abort(self) -> None:
+        writer = self._writer()
+        if writer is not None:
+            writer.transport.abort()
 
     def _is_writable(self) -> bool:
-        writer = getattr(self._transport, "_io_writer", None)
+        writer = self._writer()
         return self.is_connected and writer is not None and not writer.is_closing()
+
+    def _writer(self) -> asyncio.StreamWriter | None:
+        """That of the connection made last, open or closed."""
+        return getattr(self._transport, "_io_writer", None)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Called by nats-py's parser for each message."""

@@ -129,10 +129,12 @@ async def connected_client(
             skip_subject_validation=True,  # they are ours, or checked: `sidecar.subjects`
         )
     )
+    handed_over = False
     try:
         await asyncio.wait([connecting], timeout=timeout_s)
         if connecting.done():
             connecting.result()
+            handed_over = True
             return client
         if watch.refusal:
             raise QueueRefusedError(f"NATS server {server} refused the connection: {watch.refusal}")
@@ -140,15 +142,22 @@ async def connected_client(
     except nats.errors.Error as error:
         raise QueueRefusedError(f"NATS server {server} refused the connection: {error}") from error
     finally:
-        if not client.is_connected:
-            await ended(connecting)
-            await close(client)
+        if not handed_over:  # a cancellation can come when the client is connected, but nobody's yet
+            try:
+                await ended(connecting)
+            finally:
+                await close(client)
 
 
 async def close(client: LeanClient) -> None:
-    """Flush what was sent and close; a dead connection must not hold up the end of the program."""
-    with suppress(nats.errors.Error, TimeoutError, OSError):
-        if client.is_connected:
-            await client.flush(timeout=1)
-    with suppress(nats.errors.Error, OSError):
-        await client.close()
+    """Flush what was sent and close; a dead connection must not hold up the end of the program.
+
+    A cancellation ends the flush, not the close.
+    """
+    try:
+        with suppress(nats.errors.Error, TimeoutError, OSError):
+            if client.is_connected:
+                await client.flush(timeout=1)
+    finally:
+        with suppress(nats.errors.Error, OSError):
+            await client.close()

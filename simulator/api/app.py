@@ -35,6 +35,7 @@ from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.ledger.follower import LedgerFollower
 from simulator.ports import LOOPBACK
+from simulator.site import Site
 
 SHUTDOWN_GRACE_S: Final = 1.0
 """For requests under way when the server stops; idle connections are closed at once."""
@@ -171,7 +172,7 @@ class ApiServer:
             await self._runner.setup()
             stack.push_async_callback(self._runner.cleanup)
             try:
-                await web.TCPSite(self._runner, self._host, self._port).start()
+                await Site(self._runner, self._host, self._port).start()
             except OSError as error:
                 raise self._unusable_address(error) from error
             self._port = self._runner.addresses[0][1]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
+from sidecar.listening import stop_listening
 from tests.proof.nats_frames import Frame, FrameParser
 from tests.proof.steps import TIMEOUT_S, Moment, Recogniser, Step, Trap
 
@@ -36,7 +37,7 @@ class NatsProxy:
         try:
             yield
         finally:
-            listener.close()
+            await stop_listening(listener)
             await self.drop()
             await listener.wait_closed()
         for error in self._errors:
@@ -50,6 +51,7 @@ class NatsProxy:
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        task.add_done_callback(lambda _: writer.transport.abort())  # even if it is cancelled before its first step
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
