@@ -1,12 +1,13 @@
 """Invocations that nobody wants any more (S8): hearing of them, and remembering those that did not start yet.
 
 A cancel message is `{"invocationID": "..."}`, on core NATS, from whoever no longer wants the call; with
-`"ifNotStarted": true` it is for a call that waits, and one that runs goes on.
+`"ifNotStarted": true` it is for a call that waits, and one that runs goes on. With `"moved": 2` the call is wanted, but
+not from here: its second dispatch, and those before, are another one's now or have their result (S13).
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import structlog
@@ -26,6 +27,7 @@ class CancelMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     invocation_id: str = msgspec.field(name="invocationID")
     if_not_started: bool = msgspec.field(name="ifNotStarted", default=False)
+    moved: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 def decode_cancel(data: bytes) -> CancelMessage:
@@ -64,8 +66,27 @@ class CancelledCalls:
         return True
 
 
-async def listen_for_cancels(queue: Queue, subject: str, cancel: Callable[[str, bool], None]) -> None:
-    """Call `cancel` with what each message on `subject` says: the invocation's ID, and whether only if not started.
+class MovedDispatches:
+    """The newest invocations whose dispatches up to a number are not ours any more, bounded in number."""
+
+    def __init__(self, most: int = MAX_REMEMBERED) -> None:
+        self._most = most
+        self._numbers: OrderedDict[str, int] = OrderedDict()
+
+    def add(self, invocation_id: str, number: int) -> None:
+        """Remember one; the oldest makes room."""
+        self._numbers[invocation_id] = max(number, self._numbers.get(invocation_id, 0))
+        self._numbers.move_to_end(invocation_id)
+        if len(self._numbers) > self._most:
+            self._numbers.popitem(last=False)
+
+    def includes(self, invocation_id: str, number: int) -> bool:
+        """Whether the so many-th dispatch of an invocation is not to be run here."""
+        return number <= self._numbers.get(invocation_id, 0)
+
+
+async def listen_for_cancels(queue: Queue, subject: str, cancel: Callable[[str, bool, int], None]) -> None:
+    """Call `cancel` with what each message on `subject` says: an invocation's ID, `ifNotStarted` and `moved`.
 
     It goes on as long as the connection lasts.
 
@@ -79,7 +100,12 @@ async def listen_for_cancels(queue: Queue, subject: str, cancel: Callable[[str, 
         except MalformedMessageError as error:
             log.warning("cancel message ignored", error=str(error))
             return
-        log.info("cancel message", invocationID=message.invocation_id, ifNotStarted=message.if_not_started)
-        cancel(message.invocation_id, message.if_not_started)
+        log.info(
+            "cancel message",
+            invocationID=message.invocation_id,
+            ifNotStarted=message.if_not_started,
+            moved=message.moved,
+        )
+        cancel(message.invocation_id, message.if_not_started, message.moved)
 
     await queue.hear(subject, receive)

@@ -21,8 +21,12 @@ PULL_GRACE_S: Final = 2.0
 """A pull request that the server did not end this long after its time was lost."""
 CLOSE_TIMEOUT_S: Final = 1.0
 
-_ID_ONLY: Final = f"NATS/1.0\r\n{MESSAGE_ID_HEADER}: ".encode()
+_ID_FIRST: Final = f"NATS/1.0\r\n{MESSAGE_ID_HEADER}: ".encode()
 """How the headers of nearly all messages begin; then nothing else follows."""
+_ID_AT: Final = len(_ID_FIRST)
+_SIZE_HEADER: Final = "Nats-Msg-Size"
+"""What the server adds where it leaves bodies out."""
+_SIZE_NEXT: Final = f"\r\n{_SIZE_HEADER}: ".encode()
 _PENDING_HEADER: Final = "Nats-Pending-Messages"
 _ENDED = frozenset({"404", "408"})
 """No messages, or not as many as asked for: the normal end of a pull request."""
@@ -52,26 +56,25 @@ class Delivery:
         "_headers",
         "_reply",
         "_requests",
+        "_subject",
         "attempt",
         "consumer_sequence",
         "data",
         "sequence",
-        "subject",
     )
 
     def __init__(
-        self, client: LeanClient, requests: Requests, subject: str, reply: str, data: bytes, headers: bytes
+        self, client: LeanClient, requests: Requests, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
         self._client = client
         self._requests = requests
+        self._subject = subject
         self._reply = reply
         self._headers = headers
-        self.subject = subject
-        """Subject that the message was published to."""
         self.data = data
         """Body, untouched."""
         # $JS.ACK.[domain.account.]stream.consumer.delivered.sequence.consumer_sequence.time.pending[.random]
-        fields = reply.split(".")
+        fields = reply.split(b".")
         first = 4 if len(fields) == 9 else 6
         self.attempt = int(fields[first])
         """How often the message was delivered, this time included."""
@@ -81,23 +84,35 @@ class Delivery:
         """Position among the consumer's deliveries."""
 
     @property
+    def subject(self) -> str:
+        """Subject that the message was published to."""
+        return self._subject.decode()
+
+    @property
     def stored_at(self) -> float:
         """When the message was stored, by the server's clock: seconds since 1970."""
-        fields = self._reply.split(".")
+        fields = self._reply.split(b".")
         return int(fields[7 if len(fields) == 9 else 9]) / 1e9
 
     @property
-    def raw_headers(self) -> bytes:
-        """All NATS headers as they came; see `sidecar.nats_client.parse_headers`."""
-        return self._headers
+    def message_id(self) -> str:
+        """The id under which it was published, "" if there was none."""
+        raw = self._headers
+        if raw.startswith(_ID_FIRST):
+            return raw[_ID_AT : raw.find(b"\r\n", _ID_AT)].decode(errors="replace").strip()
+        return parse_headers(raw).get(MESSAGE_ID_HEADER, "")
 
     @property
     def extra_headers(self) -> Mapping[str, str]:
         """NATS headers, if there are others than the message id."""
         raw = self._headers
-        if raw.startswith(_ID_ONLY) and raw.find(b"\r\n", len(_ID_ONLY)) == len(raw) - 4:
-            return NO_HEADERS
-        return parse_headers(raw)
+        if raw.startswith(_ID_FIRST):
+            end, last = raw.find(b"\r\n", _ID_AT), len(raw) - 4
+            if end == last or (raw.startswith(_SIZE_NEXT, end) and raw.find(b"\r\n", end + 2) == last):
+                return NO_HEADERS
+        headers = parse_headers(raw)
+        headers.pop(_SIZE_HEADER, None)
+        return headers
 
     async def ack(self, timeout_s: float = ACK_TIMEOUT_S) -> None:
         """Mark the message as done and wait until the server says so (S5).
@@ -105,23 +120,24 @@ class Delivery:
         Raises:
             QueueUnavailableError: no confirmation in time; the message may be delivered again.
         """
-        await self._requests.start(self._reply, b"+ACK", timeout_s)
+        await self._requests.start(self._reply.decode(), b"+ACK", timeout_s)
 
     def ack_unconfirmed(self) -> None:
         """Mark the message as done; should that be lost, it is delivered again: for those whom that does not harm."""
-        self._client.write(self._reply, b"+ACK")
+        self._client.write(self._reply.decode(), b"+ACK")
 
     async def nak(self, delay_s: float = 0) -> None:
         """Give the message back, to be delivered again after `delay_s` seconds."""
-        self._client.write(self._reply, b'-NAK {"delay": %d}' % round(delay_s * 1e9) if delay_s else b"-NAK")
+        answer = b'-NAK {"delay": %d}' % round(delay_s * 1e9) if delay_s else b"-NAK"
+        self._client.write(self._reply.decode(), answer)
 
     async def term(self, reason: str) -> None:
         """Never deliver the message again; `reason` goes into the server's advisory."""
-        self._client.write(self._reply, b"+TERM " + reason.encode())
+        self._client.write(self._reply.decode(), b"+TERM " + reason.encode())
 
     async def in_progress(self) -> None:
         """Restart the message's ack wait: its handler still runs."""
-        self._client.write(self._reply, b"+WPI")
+        self._client.write(self._reply.decode(), b"+WPI")
 
 
 class Consumer:
@@ -206,9 +222,9 @@ class Consumer:
 
     def _receive(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         if reply:
-            self._wanted = max(self._wanted - 1, 0)
-            delivery = Delivery(self._client, self._requests, subject.decode(), reply.decode(), data, headers)
-            self._received.append(delivery)
+            if self._wanted:
+                self._wanted -= 1
+            self._received.append(Delivery(self._client, self._requests, subject, reply, data, headers))
         else:
             self._pull_ended(parse_headers(headers))
         self._news.set()

@@ -11,9 +11,10 @@ import msgspec
 import structlog
 
 from sidecar.backoff import jittered
-from sidecar.cancellation import CancelledCalls
+from sidecar.cancellation import CancelledCalls, MovedDispatches
+from sidecar.conclusions import Answered, Dropped, Rejected
 from sidecar.config import Config
-from sidecar.dead_letters import Origin, Recognised, dead_letter, decode_dispatch, recognise, rejected_result
+from sidecar.dead_letters import Origin, dead_letter, decode_dispatch, recognise, rejected_result
 from sidecar.deadline import budget, queue_wait_s
 from sidecar.events import Events
 from sidecar.framework_client import FrameworkClient, FrameworkError, NeverSentError
@@ -50,22 +51,6 @@ End: TypeAlias = Callable[[WorkerDispatchMessage, datetime, datetime], Invocatio
 """Makes the result of a call that was ended, of its dispatch, start and end."""
 
 log = structlog.get_logger(__name__)
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """The invocation has its result; `event` is None when it had it before."""
-
-    stored: StoredResult
-    event: WorkerMetricMessage | None
-    trace: Mapping[str, str]
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """The message can never be handled."""
-
-    known: Recognised
-    failure_class: str
-    error: str
 
 
 class _Call:
@@ -123,20 +108,24 @@ class Invocations:
         self._identity = Identity(config)
         self._recent = RecentResults()
         self._cancelled = CancelledCalls()
+        self._moved = MovedDispatches()
         self._calls: dict[str, _Call] = {}
 
-    def cancel(self, invocation_id: str, if_not_started: bool = False) -> None:
+    def cancel(self, invocation_id: str, if_not_started: bool = False, moved: int = 0) -> None:
         """Nobody wants this invocation any more: end its call, or do not start it (S8).
 
-        With `if_not_started` a call that runs goes on; one that waits, or arrives later, still does not start.
+        With `if_not_started` a call that runs goes on; one that waits, or arrives later, still does not start. With
+        `moved` only its dispatches up to that number are not started, without a word; one that runs goes on (S13).
         """
         call = self._calls.get(invocation_id)
-        if call is None:
+        if moved:
+            self._moved.add(invocation_id, moved)
+        elif call is None:
             self._cancelled.add(invocation_id)
         elif not if_not_started:
             call.stop(cancelled)
 
-    async def execute(self, delivery: DeliveryPort) -> Answered | Rejected:
+    async def execute(self, delivery: DeliveryPort) -> Answered | Rejected | Dropped:
         """Find or make the invocation's result; when it returns, the framework is free again."""
         try:
             dispatch = decode_dispatch(delivery.data)
@@ -159,6 +148,9 @@ class Invocations:
             log.info("redelivered, answered from memory", invocationID=invocation_id, attempt=attempt)
             self._meters.answered_from_memory += 1
             return Answered(replied_to(stored, dispatch.reply_subject), None, trace)
+        if self._moved.includes(invocation_id, dispatch_number(delivery.extra_headers)):
+            log.info("dispatch was moved, not run here", invocationID=invocation_id, attempt=attempt)
+            return Dropped()
         if attempt > 1 and ONCE_HEADER in delivery.extra_headers:
             result, stored = self._publisher.fitted(worker_lost(dispatch, utc_now()))
             self._recent.add(stored)
@@ -234,8 +226,11 @@ class Invocations:
             else:
                 return answered(dispatch, response.status, response.body, started_at, utc_now())
 
-    async def conclude(self, delivery: DeliveryPort, conclusion: Answered | Rejected) -> None:
+    async def conclude(self, delivery: DeliveryPort, conclusion: Answered | Rejected | Dropped) -> None:
         """Publish the result (or the dead letter), reply, report, and end the delivery."""
+        if isinstance(conclusion, Dropped):
+            await delivery.ack()
+            return
         if isinstance(conclusion, Rejected):
             await self._reject(delivery, conclusion)
             return

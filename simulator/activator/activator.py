@@ -7,7 +7,7 @@ Here the parts are put together; what is decided is decided in pure functions th
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -24,6 +24,7 @@ from simulator.activator.ingress import Ingress
 from simulator.activator.lease import Lease
 from simulator.activator.lifecycle_loop import LifecycleLoop
 from simulator.activator.memory import Memory
+from simulator.activator.overdue import Overdue
 from simulator.activator.reaper import Reaper
 from simulator.activator.roster import Roster
 from simulator.activator.router import Router
@@ -91,6 +92,14 @@ class Activator:
             is_leader=lambda: self._lease.is_held,
             events_read=lambda: self._events.position,
             hear_events=self._events.catch_up,
+        )
+        self._overdue = Overdue(
+            queue,
+            self._follower,
+            self._held,
+            settings.result_grace_s,
+            answer=self._answer,
+            is_leader=lambda: self._lease.is_held,
         )
         self._lifecycle = LifecycleLoop(
             cluster, units, self._roster, ledger, self._shared, fleet, settings.gpu_budget, self._reaper.waiting
@@ -171,7 +180,8 @@ class Activator:
         roster.on_change = self._pool_changed
         roster.on_loss = self._reaper.look_at
         self._shared.on_pool = self._router.look_at
-        self._follower.on_change.append(self._invocation_changed)
+        self._follower.on_change.append(self._reaper.ledger_changed)
+        self._follower.on_batch.append(self._invocations_changed)
         self._router.on_arrival = self._cancels.arrived
         roster.start()
 
@@ -179,15 +189,17 @@ class Activator:
         self._router.look_at(pool)
         self._lifecycle.look_at(pool)
 
-    def _invocation_changed(self, invocation_id: str) -> None:
-        self._cancels.invocation_changed(invocation_id)
-        self._dispatcher.ledger_changed(invocation_id)
-        self._router.ledger_changed(invocation_id)
-        self._reaper.ledger_changed(invocation_id)
-        ledger = self._follower.ledger
-        known = ledger.open(invocation_id) or ledger.ended(invocation_id)
-        if known is not None:
-            self._lifecycle.look_at(known.pool)
+    def _invocations_changed(self, changed: Collection[str]) -> None:
+        ledger, pools = self._follower.ledger, set()
+        for invocation_id in changed:
+            self._cancels.invocation_changed(invocation_id)
+            self._dispatcher.ledger_changed(invocation_id)
+            self._router.ledger_changed(invocation_id)
+            known = ledger.open(invocation_id) or ledger.ended(invocation_id)
+            if known is not None:
+                pools.add(known.pool)
+        for pool in pools:
+            self._lifecycle.look_at(pool)
 
     def _is_live(self, name: str) -> bool:
         worker = self._roster.worker(name)
@@ -199,7 +211,8 @@ class Activator:
     async def _lead(self) -> None:
         """The leader's work, until it leads no longer."""
         async with asyncio.TaskGroup() as tasks:
-            for part in (self._reaper.run(), self._lifecycle.run(), self._memory.run()):
+            rounds = self._memory.run(self._reaper.look_again, self._overdue.look)
+            for part in (self._reaper.run(), self._lifecycle.run(), rounds):
                 tasks.create_task(part)
 
     async def _expire(self) -> None:

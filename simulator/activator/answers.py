@@ -81,4 +81,6 @@ def checked_invocation(data: bytes) -> InvocationMessage:
     require_short(mode=invocation.mode, replySubject=invocation.reply_subject)
     if not is_usable_id(invocation.invocation_id):
         raise MalformedMessageError("invocationID must be printable, without spaces, and not too long")
+    if pool == invocation.serverless_request_id:
+        return invocation
     return msgspec.structs.replace(invocation, serverless_request_id=pool)

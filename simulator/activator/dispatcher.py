@@ -67,6 +67,7 @@ class Dispatcher:
         self._fail = fail
         self._concluded = concluded
         self._must_not_run_again = must_not_run_again
+        self._log = log.bind()  # a log that is not bound is looked up at each call
         self._under_way: dict[Place, dict[str, None]] = {}
         self._dispatched: dict[str, tuple[Place, int]] = {}
         self._doubted: set[Place] = set()
@@ -146,7 +147,7 @@ class Dispatcher:
     def stored(self, held: Held, to: Assignment, sequence: int) -> None:
         """The stream has the dispatch at a sequence."""
         self._doubted.discard((held.pool, dispatch_token(to.worker_name)))
-        log.info("dispatched", invocationID=held.invocation_id, pool=held.pool, worker=to.worker_name)
+        self._log.info("dispatched", invocationID=held.invocation_id, pool=held.pool, worker=to.worker_name)
         if sequence <= self._ledger.position:
             self._counted(held.invocation_id, held.pool)
         self._held.settle(held)

@@ -17,8 +17,9 @@ from simulator.activator.pools import gpus_of, is_managed
 from simulator.gpuunit import is_draining, is_ready, serverless_of
 from simulator.kube.kinds import Object
 
-_ACTIVITY: Final = frozenset({Event.STARTED, Event.FINISHED, Event.FAILED})
-_SAID_WHEN_REGISTERED: Final = _ACTIVITY | {Event.HEARTBEAT, Event.FRAMEWORK_HEALTHY, Event.FRAMEWORK_UNHEALTHY}
+ACTIVITY: Final = frozenset({Event.STARTED, Event.FINISHED, Event.FAILED})
+"""Events that say no more than that a worker is at work."""
+_SAID_WHEN_REGISTERED: Final = ACTIVITY | {Event.HEARTBEAT, Event.FRAMEWORK_HEALTHY, Event.FRAMEWORK_UNHEALTHY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class FleetSettings:
 
     A worker that is silent for `silence_s`, three heartbeats, is lost (A13). One that does not come up, or back, within
     `ready_wait_s` is replaced. It is given at most `capacity` invocations at a time. After `max_start_failures` starts
-    in a row that failed, a pool counts as one that cannot start. `drain_settle_s` is how long after the decision other
+    in a row that failed, a pool counts as one that cannot start. One whose sidecar ended is expected back for
+    `return_wait_s`, since its unit runs it again. `drain_settle_s` is how long after the decision other
     activators may still give work to a worker that is drained.
     """
 
@@ -36,6 +38,7 @@ class FleetSettings:
     capacity: int = 1
     max_start_failures: int = 3
     drain_settle_s: float = 2.0
+    return_wait_s: float = 5.0
 
 
 class WorkerRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -43,7 +46,7 @@ class WorkerRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, rename
 
     `uid` is its unit's, empty until that was sighted. `registered_at` is None until it could take work for the first
     time. `reported_at` is the worker's own clock, of its newest event, and `incarnation` counts the starts of its
-    sidecar that were heard of.
+    sidecar that were heard of. `took_over` says that the one before the present sidecar ended without a word.
     """
 
     first_seen: float
@@ -56,6 +59,7 @@ class WorkerRecord(Struct, frozen=True, kw_only=True, omit_defaults=True, rename
     draining_since: float | None = None
     deregistered: bool = False
     incarnation: int = 0
+    took_over: bool = False
     last_event: str = ""
     reported_at: datetime = ZERO_TIME
 
@@ -133,11 +137,15 @@ def heard(record: WorkerRecord | None, event: WorkerMetricMessage, at: float) ->
         return replace(record, deregistered=True)
     if kind == Event.REGISTERED or (kind == Event.HEARTBEAT and record.deregistered):
         record = replace(
-            _registered(record, at), deregistered=False, unhealthy_since=None, incarnation=record.incarnation + 1
+            _registered(record, at),
+            deregistered=False,
+            unhealthy_since=None,
+            incarnation=record.incarnation + 1,
+            took_over=bool(record.incarnation) and record.registered_at is not None and not record.deregistered,
         )
     elif kind in _SAID_WHEN_REGISTERED and record.registered_at is None:
         record = _registered(record, at)
-    if kind in _ACTIVITY:
+    if kind in ACTIVITY:
         return replace(record, last_activity=at)
     if kind in (Event.FRAMEWORK_HEALTHY, Event.FRAMEWORK_UNHEALTHY):
         return replace(record, unhealthy_since=_since(record.unhealthy_since, kind == Event.FRAMEWORK_UNHEALTHY, at))

@@ -145,7 +145,9 @@ def _failed_to_start(worker: Worker, now: float, settings: FleetSettings) -> boo
 
 
 def _is_available(worker: Worker, now: float, settings: FleetSettings) -> bool:
-    """Counted by intent: a fresh worker is one, a failed one is none (A14)."""
+    """Counted by intent: a fresh worker is one, a failed one is none (A14). One that just ended is run again."""
+    if worker.condition is Condition.LOST:
+        return now < worker.since + settings.return_wait_s
     return worker.condition in _AVAILABLE and not _overdue(worker, now, settings)
 
 
@@ -268,5 +270,6 @@ def _times(view: PoolView, settings: FleetSettings) -> list[float]:
     """When time alone may change what is to be done."""
     times = [worker.lost_at for worker in view.workers if worker.lost_at is not None]
     times += [each.since + settings.ready_wait_s for each in view.workers if each.condition in _ON_THE_WAY]
+    times += [each.since + settings.return_wait_s for each in view.workers if each.condition is Condition.LOST]
     times += [each.since + settings.drain_settle_s for each in view.workers if each.condition is Condition.DRAINING]
     return times + [worker.idle_since + view.policy.idle_timeout_s for worker in _drainable(view)]

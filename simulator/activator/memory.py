@@ -1,7 +1,7 @@
 """What the leader writes down for whoever leads next (A12, A19): workers, and where the stream has to be read from."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -45,13 +45,14 @@ class Memory:
         self._position = position
         self._written = (0, 0)
 
-    async def run(self) -> None:
-        """Write until cancelled."""
+    async def run(self, *others: Callable[[], Awaitable[None]]) -> None:
+        """Write until cancelled; `others` is what the leader has to look at in each round as well."""
         while True:
-            try:
-                await self._write()
-            except QueueError as error:
-                log.warning("what is known was not written down", error=str(error))
+            for each in (self._write, *others):
+                try:
+                    await each()
+                except (QueueError, TimeoutError) as error:
+                    log.warning("a round was not done", part=each.__qualname__, error=str(error) or "not in time")
             await asyncio.sleep(INTERVAL_S)
 
     async def _write(self) -> None:

@@ -5,25 +5,28 @@ its unit, its pods, its consumer, and what the ledger says it has outstanding. S
 
 The unit is gone: its consumer is paused, what is outstanding is dispatched to others, then the consumer is deleted.
 The unit stays, its sidecar is lost: the consumer is paused, and made anew behind what was dispatched before; the unit's
-next sidecar begins there, and what was dispatched before goes to whoever has room, be it that sidecar. When the next
-sidecar has registered first, nothing is moved, since it may run already: then the ack wait decides.
+next sidecar begins there, and what was dispatched before goes to whoever has room, be it that sidecar. The same is done
+when a framework is unhealthy for long and its sidecar has nothing in hand.
+The next sidecar has registered first: only what the one before had is moved. The consumer would deliver that once more
+after the ack wait, so the next one is told that it is not to run it.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from sidecar.messages import utc_now
+from sidecar.cancellation import CancelMessage
+from sidecar.messages import encode
 from sidecar.queue import Queue, QueueError
 from sidecar.subjects import dispatch_token, sidecar_consumer
-from simulator.activator.fates import Fail, expired
+from simulator.activator.fates import Fail
 from simulator.activator.fleet import Condition, Worker
 from simulator.activator.held import Held, HeldInvocations
-from simulator.activator.orphans import read_back
-from simulator.activator.reaping import Move, Orphan, Skip, judge
+from simulator.activator.orphans import Displaced, Orphans
+from simulator.activator.reaping import BEGIN_WAIT_S, UNHEALTHY_WAIT_S, is_stuck, was_formers
 from simulator.activator.roster import Roster
 from simulator.jetstream.consumers import (
     ConsumerState,
@@ -44,16 +47,6 @@ WORKERS: Final = 4
 """Lost workers looked at side by side."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """An orphan under way: whose it was, which dispatch, and what is held of it."""
-
-    pool: str
-    worker: str
-    dispatch_sequence: int
-    held: Held
 
 
 class Reaper:
@@ -82,35 +75,48 @@ class Reaper:
         self._follower = follower
         self._ledger = follower.ledger
         self._roster = roster
-        self._held = held
         self._concurrency = concurrency
-        self._answer = answer
-        self._arrived = arrived
         self._is_leader = is_leader
         self._events_read = events_read
         self._hear_events = hear_events
         self._work: WorkQueue[str] = WorkQueue()
-        self._orphans: dict[str, _Waiting] = {}
+        self._orphans = Orphans(
+            queue, follower.ledger, roster, held, answer=answer, arrived=arrived, is_leader=is_leader
+        )
+        self._returned: set[str] = set()
+        self._displaced: dict[str, list[Displaced]] = {}
+        """By worker: what its consumer may deliver once more though it is another's now."""
 
     def look_at(self, worker: str) -> None:
         """Have a worker looked at: it may be lost. Whoever leads later looks at all."""
         if self._is_leader():
             self._work.add(worker)
 
+    async def look_again(self) -> None:
+        """Look at the workers that came back, and at those with work whose framework is unhealthy for long."""
+        latest, records = time.time() - UNHEALTHY_WAIT_S, self._roster.records()
+        names, self._returned = self._returned, set()
+        for _, name in self._ledger.busy_workers():
+            record = records.get(name)
+            if record is not None and record.unhealthy_since is not None and record.unhealthy_since <= latest:
+                names.add(name)
+        for name in names:
+            self.look_at(name)
+
     def ledger_changed(self, invocation_id: str) -> None:
         """An orphan was dispatched anew, or ended: its former worker may be done with. Or somebody came too late."""
-        known, orphan = self._ledger.open(invocation_id), self._orphans.get(invocation_id)
-        if orphan is not None:
-            if known is None or known.dispatch_sequence != orphan.dispatch_sequence:
-                self._let_go(invocation_id)
+        known = self._ledger.open(invocation_id)
+        if invocation_id in self._orphans:
+            orphan = self._orphans.concluded(invocation_id)
+            if orphan is not None:
+                self._displaced.setdefault(orphan.worker, []).append(orphan)
                 self._work.add(orphan.worker)
         elif known is not None and known.phase is Phase.DISPATCHED and self._roster.will_not_do(known.worker):
             self.look_at(known.worker)
 
     def waiting(self, pool: str) -> int:
         """How many orphans of a pool wait for a worker."""
-        line = self._held.line(pool)
-        return sum(line.get(each) is orphan.held for each, orphan in self._orphans.items())
+        return self._orphans.waiting(pool)
 
     async def run(self) -> None:
         """Look after lost workers until cancelled."""
@@ -118,14 +124,8 @@ class Reaper:
             await self._look_at_all()
             await run_controller(self._work, self._reap, name="lost workers", workers=WORKERS)
         finally:
-            for invocation_id in list(self._orphans):
-                self._let_go(invocation_id)
-
-    def _let_go(self, invocation_id: str) -> None:
-        """An orphan waits here no longer."""
-        orphan = self._orphans.pop(invocation_id)
-        if self._held.line(orphan.pool).get(invocation_id) is orphan.held:
-            self._held.drop(orphan.held)
+            self._orphans.let_go_all()
+            self._displaced.clear()
 
     async def _look_at_all(self) -> None:
         """Whoever led before may have left something half done."""
@@ -160,9 +160,10 @@ class Reaper:
         elif state is not None:
             await self._remove(name, pool, state)
         else:
+            self._displaced.pop(name, None)
             for each, busy in self._ledger.busy_workers():
                 if busy == name:
-                    await self._move(name, each, self._outstanding(each, name), delivered=0)
+                    await self._orphans.move(name, each, self._outstanding(each, name), delivered=0)
 
     def _pool_of(self, state: ConsumerState | None) -> str:
         """The pool whose dispatches a consumer takes."""
@@ -177,9 +178,10 @@ class Reaper:
         left = self._outstanding(pool, name)
         if left:
             now = await consumer_state(self._queue, durable)
-            await self._move(name, pool, left, delivered=now.delivered if now else 0)
+            await self._orphans.move(name, pool, left, delivered=now.delivered if now else 0)
             return  # looked at again when one of them has moved
         await self._queue.delete_consumer(durable)
+        self._displaced.pop(name, None)
         log.info("consumer of a worker that is gone deleted", worker=name, pool=pool)
 
     async def _revive(self, worker: Worker, state: ConsumerState | None) -> None:
@@ -187,34 +189,79 @@ class Reaper:
         name, pool = worker.name, worker.pool
         if worker.condition is Condition.STARTING and self._roster.is_draining(name):
             return  # a former unit's sidecar; its end brings it back here
-        if not _is_lost(worker):
-            if state is not None and state.paused:
+        if _is_lost(worker):
+            if self._outstanding(pool, name) or (_is_in_use(state) if state is not None else worker.lost):
+                await self._renew(name, pool)
+        elif state is not None:
+            if state.paused:
                 await resume_consumer(self._queue, sidecar_consumer(name))
-        elif self._outstanding(pool, name) or (_is_in_use(state) if state is not None else worker.lost):
-            await self._renew(name, pool)
+            if self._is_stuck(worker, state):
+                await self._renew(name, pool)
+            else:
+                await self._tell(name, pool, state)
+                await self._take_from_former(name, pool)
         if state is not None:
             stranded = [each for each in self._outstanding(pool, name) if each.dispatch_sequence < state.start]
-            await self._move(name, pool, stranded, delivered=state.start)
+            await self._orphans.move(name, pool, stranded, delivered=state.start)
+
+    def _is_stuck(self, worker: Worker, state: ConsumerState) -> bool:
+        """Whether what a worker was given and nobody began is to be moved, though its sidecar lives."""
+        record = self._roster.records().get(worker.name)
+        if record is None or self._roster.is_draining(worker.name):
+            return False
+        reached = max(state.delivered, state.start - 1)
+        undelivered = any(each.dispatch_sequence > reached for each in self._outstanding(worker.pool, worker.name))
+        return is_stuck(record.unhealthy_since, undelivered=undelivered, in_hand=state.ack_pending, now=time.time())
+
+    async def _take_from_former(self, name: str, pool: str) -> None:
+        """Move what the sidecar before a worker's present one had, which ended without a word."""
+        record = self._roster.records().get(name)
+        if record is None or not record.took_over or not self._outstanding(pool, name):
+            return
+        await self._catch_up()
+        state, record = await consumer_state(self._queue, sidecar_consumer(name)), self._roster.records().get(name)
+        if state is None or record is None or not record.took_over or record.registered_at is None:
+            return
+        left_s, given = record.registered_at + BEGIN_WAIT_S - time.time(), self._outstanding(pool, name)
+        left, in_doubt = (
+            [each for each in given if was_formers(each, start=state.start, delivered=state.delivered, settled=settled)]
+            for settled in (left_s <= 0, True)
+        )
+        if len(left) < len(in_doubt):
+            self._work.add_after(name, left_s + 0.01)
+        await self._orphans.move(name, pool, left, delivered=state.delivered)
+
+    async def _tell(self, name: str, pool: str, state: ConsumerState) -> None:
+        """Have a sidecar drop what its consumer may deliver once more; each new one of the worker hears it again."""
+        settled = max(state.ack_floor, state.start - 1)
+        left = [each for each in self._displaced.pop(name, ()) if each.dispatch_sequence > settled]
+        if left:
+            self._displaced[name] = left
+        for each in left:
+            message = CancelMessage(invocation_id=each.invocation_id, moved=each.attempt)
+            await self._queue.send(self._queue.subjects.cancel(pool, name), encode(message))
 
     async def _renew(self, name: str, pool: str) -> None:
-        """Put a new consumer in place of a lost sidecar's, and move what was dispatched before."""
+        """Put a new consumer in place of one whose dispatches are moved, and move what was dispatched before."""
         durable = sidecar_consumer(name)
         await pause_consumer(self._queue, durable)
         await self._catch_up()
         worker = self._roster.worker(name)
         if worker is None or worker.pool != pool:
             return  # which brings it back here
-        if not _is_lost(worker) or self._ledger.registered(pool, name) > self._events_read():
+        state = await consumer_state(self._queue, durable)
+        is_done = _is_lost(worker) or (state is not None and self._is_stuck(worker, state))
+        if not is_done or self._ledger.registered(pool, name) > self._events_read():
             log.info("a worker came back before its dispatches were moved", worker=name)
             await resume_consumer(self._queue, durable)
+            self._returned.add(name)
             return
-        state = await consumer_state(self._queue, durable)
         await self._queue.delete_consumer(durable)
         start = await make_worker_consumer(self._queue, pool, name, self._concurrency)
         await self._catch_up()
         left = [each for each in self._outstanding(pool, name) if each.dispatch_sequence < start]
-        log.info("consumer of a lost worker made anew", worker=name, pool=pool, outstanding=len(left))
-        await self._move(name, pool, left, delivered=state.delivered if state else start)
+        log.info("consumer of a worker made anew", worker=name, pool=pool, outstanding=len(left))
+        await self._orphans.move(name, pool, left, delivered=state.delivered if state else start)
 
     async def _catch_up(self) -> None:
         """Know of everything that was stored before now, the workers' events too. Raises QueueError, TimeoutError."""
@@ -226,36 +273,6 @@ class Reaper:
     def _outstanding(self, pool: str, name: str) -> list[OpenInvocation]:
         known = (self._ledger.open(each) for each in self._ledger.outstanding(pool, name))
         return [each for each in known if each is not None]
-
-    async def _move(self, name: str, pool: str, left: list[OpenInvocation], *, delivered: int) -> None:
-        """Judge each dispatch; `delivered` is up to where in the stream the sidecar may have had them."""
-        for each in left:
-            if self._held.get(each.invocation_id) is not None:
-                continue
-            held, problem = await read_back(self._queue, each, self._is_leader)
-            orphan = Orphan(
-                invocation_id=each.invocation_id,
-                sequence=each.sequence,
-                delivered=each.dispatch_sequence <= delivered,
-                started=each.phase is Phase.RUNNING,
-                attempt=each.attempt,
-                runs=each.runs,
-                expired=expired(held.invocation, utc_now()),
-            )
-            finished = () if self._ledger.ended(each.invocation_id) is None else (each.invocation_id,)
-            verdict = judge(orphan, finished, self._roster.said_goodbye(name), self._roster.policy(pool))
-            if isinstance(verdict, Skip):
-                continue
-            self._orphans[each.invocation_id] = _Waiting(pool, name, each.dispatch_sequence, held)
-            self._held.add(held)
-            failure = verdict if isinstance(verdict, Fail) else problem
-            if failure is not None:
-                self._held.take(held)
-                self._answer(held, failure)
-            elif isinstance(verdict, Move):
-                held.attempt, held.runs = verdict.attempt, verdict.runs
-                log.info("dispatch is moved", invocationID=each.invocation_id, worker=name, attempt=held.attempt)
-                self._arrived(held)
 
 
 def _is_in_use(state: ConsumerState) -> bool:

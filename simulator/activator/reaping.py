@@ -2,11 +2,18 @@
 
 from collections.abc import Container
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.messages import FailureClass
 from simulator.activator.fates import Fail
 from simulator.activator.pools import PoolPolicy
 from simulator.gpuunit import OnWorkerLoss
+from simulator.ledger.ledger import OpenInvocation, Phase
+
+UNHEALTHY_WAIT_S: Final = 30.0
+"""How long what nobody began waits for a framework that is unhealthy, before it goes to another worker."""
+BEGIN_WAIT_S: Final = 2.0
+"""A sidecar that took a dispatch has begun it so long after its registration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +67,21 @@ def judge(orphan: Orphan, finished: Container[str], deregistered: bool, policy: 
     if orphan.expired:
         return Fail(504, FailureClass.ACTIVATION_TIMEOUT, "its worker was lost, and no time is left for another")
     return Move(orphan.attempt + 1, runs)
+
+
+def is_stuck(unhealthy_since: float | None, *, undelivered: bool, in_hand: int, now: float) -> bool:
+    """Whether what a worker was given and its sidecar does not have, as its framework is unhealthy, goes elsewhere.
+
+    `in_hand` counts what the sidecar has: as long as that is not 0 its consumer stays.
+    """
+    return undelivered and not in_hand and unhealthy_since is not None and now >= unhealthy_since + UNHEALTHY_WAIT_S
+
+
+def was_formers(given: OpenInvocation, *, start: int, delivered: int, settled: bool) -> bool:
+    """Whether a worker's former sidecar, which ended without a word, had a dispatch, and the present one has not.
+
+    The consumer delivered from `start` up to `delivered`. What that sidecar began is known. The rest may be with the
+    present one, until that, had it taken it, must have begun it: `settled`.
+    """
+    had = given.superseded and start <= given.dispatch_sequence <= delivered
+    return had and (settled or given.phase is Phase.RUNNING)

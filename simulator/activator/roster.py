@@ -49,6 +49,7 @@ class Roster:
         self._had_pods: set[str] = set()
         self._views: dict[str, Worker] = {}
         self._members: dict[str, list[Object]] | None = None
+        self._policies: dict[str, PoolPolicy] = {}
         self.changed: set[str] = set()
         """Names of workers whose records changed since somebody emptied this."""
         self.on_change: Callable[[str], None] = _nobody
@@ -72,9 +73,9 @@ class Roster:
         """A worker's unit; it may be on its way out."""
         return self._units.get(ACTIVE_NAMESPACE, name)
 
-    def units(self, pool: str) -> list[Object]:
-        """The units of a pool that are not being deleted."""
-        return [unit for unit in self._by_pool().get(pool, ()) if not unit["metadata"].get("deletionTimestamp")]
+    def has_units(self, pool: str) -> bool:
+        """Whether a pool has a unit that is not being deleted."""
+        return not all(unit["metadata"].get("deletionTimestamp") for unit in self._by_pool().get(pool, ()))
 
     def pools(self) -> list[str]:
         """Pools that have a unit."""
@@ -86,8 +87,13 @@ class Roster:
 
     def policy(self, pool: str) -> PoolPolicy:
         """A pool's policy; that of a pool without units is the default."""
-        template = self.template(pool)
-        return policy_of(template) if template else PoolPolicy(pool)
+        known = self._policies.get(pool)
+        if known is None:
+            template = self.template(pool)
+            if template is None:
+                return PoolPolicy(pool)
+            known = self._policies[pool] = policy_of(template)
+        return known
 
     def workers(self, pool: str) -> list[Worker]:
         """A pool's workers, with what they have outstanding by the ledger."""
@@ -134,16 +140,15 @@ class Roster:
         self._forget_strangers()
         revived = kind not in (Event.REGISTERED, Event.DEREGISTERED) and self._revived(name, at)
         if kind == Event.REGISTERED:
-            self._registered(name, before, event)
+            self._registered(name, event, record)
         elif kind == Event.DEREGISTERED:
             self._say_goodbye(name)
         was_lost = is_there and self._views[name].lost
         if is_there and (before is None or revived or was_lost or _matters(before, record)):
             self._look(name)
 
-    def _registered(self, name: str, before: WorkerRecord | None, event: WorkerMetricMessage) -> None:
-        crashed = before is not None and before.registered_at is not None and not before.deregistered
-        if crashed and name in self._registered_at and name not in self._ended:
+    def _registered(self, name: str, event: WorkerMetricMessage, record: WorkerRecord) -> None:
+        if record.took_over and name not in self._ended:
             self.on_loss(name)  # its predecessor ended unnoticed
         self._farewells.pop(name, None)
         self._registered_at[name] = event.reported_at
@@ -182,6 +187,7 @@ class Roster:
 
     def _unit_changed(self, key: Key) -> None:
         self._members = None
+        self._policies.clear()
         self._look(key[1])
 
     def _look_again(self, key: Key) -> None:
@@ -234,6 +240,8 @@ class Roster:
             settings=self._settings,
             incarnation_lost=name in self._ended,
         )
+        if view.condition is Condition.LOST and name in self._ended:
+            return replace(view, since=max(view.since, self._ended[name]))
         if view.condition is Condition.LIVE and is_terminating(pods):
             return replace(view, condition=Condition.UNHEALTHY)
         return view

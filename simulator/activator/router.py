@@ -57,6 +57,7 @@ class Router:
         self._wake = asyncio.Event()
         self._deadlines: list[tuple[float, int, Held]] = []
         self._ties = count()
+        self._moved: dict[str, Held] = {}
         self.on_arrival: Callable[[Held], None] = _nobody
         """Called with each newly held invocation, when it may be taken back."""
 
@@ -67,6 +68,8 @@ class Router:
 
     def arrived(self, held: Held) -> None:
         """Have a newly held invocation looked at, now and when its time is over."""
+        if held.attempt > 1:
+            self._moved[held.invocation_id] = held
         self._watch(held)
         self.look_at(held.pool)
         self.on_arrival(held)
@@ -89,6 +92,7 @@ class Router:
         while True:
             await self._woken(tasks)
             dirty, self._dirty = self._dirty, {}
+            self._moved = {each: held for each, held in self._moved.items() if self._held.has(held)}
             for pool in dirty:
                 self._route(pool, dispatcher, tasks)
 
@@ -119,7 +123,7 @@ class Router:
         deadline = expires_at(held.invocation)
         if deadline is not None:
             times.append((deadline - utc_now()).total_seconds())
-        if not self._roster.units(held.pool):
+        if not self._roster.has_units(held.pool):
             times.append(held.held_since + UNKNOWN_POOL_GRACE_S - self._clock())
         if times:
             self._look_in(min(times), held)
@@ -136,7 +140,7 @@ class Router:
 
     def _route(self, pool: str, dispatcher: Dispatcher, tasks: asyncio.TaskGroup) -> None:
         given_up, _ = self._gave_up(pool)
-        if given_up or not self._roster.units(pool):
+        if given_up or not self._roster.has_units(pool):
             for held in list(self._held.line(pool)):
                 self._goes_on(held, tasks)
         if not self._held.line(pool):
@@ -169,11 +173,11 @@ class Router:
 
     def _orphans_of(self, worker: Worker) -> int:
         """How much of what a worker has outstanding is not its own any more, but held here, to be dispatched anew."""
-        if not worker.outstanding:
+        if not self._moved or not worker.outstanding:
             return 0
         given = self._ledger.outstanding(worker.pool, dispatch_token(worker.name))
-        known = (self._held.get(invocation_id) for invocation_id in given)
-        return sum(held is not None and not is_settled(held, self._ledger) for held in known)
+        moved = (held for each, held in self._moved.items() if each in given and self._held.has(held))
+        return sum(not is_settled(held, self._ledger) for held in moved)
 
     def _goes_on(self, held: Held, tasks: asyncio.TaskGroup) -> bool:
         """Whether a waiting invocation is still to be dispatched; if not, it is answered, or somebody else's."""
@@ -188,7 +192,7 @@ class Router:
         patient = self._clock() < held.held_since + UNKNOWN_POOL_GRACE_S
         decision = fate(
             held.invocation,
-            has_units=patient or bool(self._roster.units(held.pool)),
+            has_units=patient or self._roster.has_units(held.pool),
             given_up=reason if held.sequence <= until else "",
             now=utc_now(),
         )

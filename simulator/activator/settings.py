@@ -16,6 +16,7 @@ class ActivatorSettings:
 
     `max_held` and `max_held_bytes` bound what one activator holds of all pools; more stays in the stream. `capacity` is
     how many invocations a worker has at once, `gpu_budget` how many GPUs all workers may use together (None: no limit).
+    `result_grace_s` is how long after its budget an invocation that a worker was given is decided without it.
     """
 
     consumer_name: str = ACTIVATOR_CONSUMER
@@ -27,6 +28,7 @@ class ActivatorSettings:
     capacity: int = 1
     lease_s: float = 5.0
     gpu_budget: int | None = None
+    result_grace_s: float = 30.0
 
     @property
     def silence_s(self) -> float:

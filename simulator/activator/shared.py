@@ -26,6 +26,8 @@ PRESENCE_S: Final = 2.0
 PRESENCES_MISSED: Final = 3
 FORGOTTEN_AFTER_S: Final = 30.0
 """A member that was silent for so long is dead, and its key is deleted."""
+MARKERS_KEPT_S: Final = 3600.0
+"""How long a deleted key is remembered: longer than a follower is away that goes on where it stopped."""
 EVENTS_KEY: Final = "events"
 START_TIMEOUT_S: Final = 10.0
 
@@ -92,9 +94,11 @@ class Shared:
     async def forget_worker(self, key: str) -> None:
         """Keep no longer what was known of a worker. Raises QueueError."""
         entry = await self._bucket.get(f"worker.{key}")
-        if entry is not None:
-            with suppress(RevisionConflictError):
-                await self._bucket.delete(f"worker.{key}", entry.revision)
+        if entry is None:
+            self.workers.pop(key, None)  # its marker was never heard
+            return
+        with suppress(RevisionConflictError):
+            await self._bucket.delete(f"worker.{key}", entry.revision, kept_s=MARKERS_KEPT_S)
 
     async def synced(self) -> None:
         """Wait until everything is read that was there at the start. Raises TimeoutError, QueueError."""
@@ -122,15 +126,19 @@ class Shared:
         async with asyncio.timeout(1.0):
             entry = await self._bucket.get(f"member.{self._member}")
             if entry is not None:
-                await self._bucket.delete(f"member.{self._member}", entry.revision)
+                await self._bucket.delete(f"member.{self._member}", entry.revision, kept_s=MARKERS_KEPT_S)
 
     async def _bury_dead(self) -> None:
         """Those that were killed did not leave."""
         oldest = self._clock() - FORGOTTEN_AFTER_S
         for name, (seen, revision) in list(self._members.items()):
-            if seen < oldest:
-                with suppress(RevisionConflictError):
-                    await self._bucket.delete(f"member.{name}", revision)
+            if seen >= oldest:
+                continue
+            try:
+                await self._bucket.delete(f"member.{name}", revision, kept_s=MARKERS_KEPT_S)
+            except RevisionConflictError:  # it is back, or another buried it: then its marker may be gone as well
+                if self._members.get(name) == (seen, revision):
+                    del self._members[name]
 
     async def _follow(self) -> None:
         first = True

@@ -4,13 +4,14 @@ Values are bytes. A revision is the sequence at which a value was stored; with i
 made one meanwhile.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from sidecar.queue import Queue, QueueError, WrongSequenceError
-from sidecar.stored import EXPECTED_HEADER
+from sidecar.queue import Queue, QueueError, TtlRefusedError, WrongSequenceError
+from sidecar.stored import EXPECTED_HEADER, TTL_HEADER
 from simulator.jetstream.requests import NotThereError, ask
 from simulator.jetstream.stored import stored_message
 
@@ -85,6 +86,7 @@ def _config(queue: Queue, settings: BucketSettings) -> dict[str, Any]:
         "allow_rollup_hdrs": True,
         "deny_delete": True,
         "allow_direct": True,
+        "allow_msg_ttl": True,
     }
 
 
@@ -126,9 +128,19 @@ class Bucket:
         """Set a key whose revision is known. Raises RevisionConflictError, QueueError."""
         return await self._change(key, value, revision, {})
 
-    async def delete(self, key: str, revision: int) -> None:
-        """Remove a key whose revision is known. Raises RevisionConflictError, QueueError."""
-        await self._change(key, b"", revision, {OPERATION_HEADER: "DEL"})
+    async def delete(self, key: str, revision: int, *, kept_s: float = 0) -> None:
+        """Remove a key whose revision is known. Raises RevisionConflictError, QueueError.
+
+        What remains of it is a marker, for those who follow the bucket. With `kept_s` it is gone after so many seconds,
+        and the key's revision is 0 then: for keys that never come again, of which there would be ever more. A bucket
+        that an older version made keeps it.
+        """
+        marker = {OPERATION_HEADER: "DEL"}
+        if kept_s:
+            with suppress(TtlRefusedError):
+                await self._change(key, b"", revision, {**marker, TTL_HEADER: f"{max(round(kept_s), 1)}s"})
+                return
+        await self._change(key, b"", revision, marker)
 
     async def _change(self, key: str, value: bytes, revision: int, headers: dict[str, str]) -> int:
         expected = {EXPECTED_HEADER: str(revision), **headers}

@@ -95,3 +95,12 @@ async def last_sequence(queue: Queue, stream: str = "") -> int:
         QueueError: the server refuses or does not answer.
     """
     return (await ask(queue, f"STREAM.INFO.{stream or queue.stream.name}", None, _InfoAnswer)).state.last_seq
+
+
+async def first_sequence(queue: Queue) -> int:
+    """The sequence of the oldest message that the platform's stream holds; beyond the newest where it holds none.
+
+    Raises:
+        QueueError: the server refuses or does not answer.
+    """
+    return (await ask(queue, f"STREAM.INFO.{queue.stream.name}", None, _InfoAnswer)).state.first_seq

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
 
 from sidecar.messages import Event
-from sidecar.stored import MESSAGE_ID_HEADER, RUNS_HEADER, dispatch_number, number_in
+from sidecar.stored import RUNS_HEADER, dispatch_number, number_in
+from sidecar.tracing import NO_HEADERS
 
 _STARTED: Final = re.compile(rf"metric-(?P<id>.+)-{Event.STARTED}(?:-[\d.]+)?")
 _REGISTERED: Final = re.compile(rf"metric-(?P<worker>.+)-{Event.REGISTERED}-\d+")
@@ -74,40 +76,66 @@ class Nameless(Struct, frozen=True):
 Entry = Queued | Dispatched | Started | Registered | Ended | Buried | Nameless
 
 
-def read_entry(tokens: list[str], sequence: int, headers: Mapping[str, str]) -> Entry | None:
-    """Read a message's headers; None where it changes nothing. `tokens` is its subject below the prefix, split."""
-    message_id = headers.get(MESSAGE_ID_HEADER, "")
-    match tokens:
-        case ["invoke", pool]:
-            return Queued(message_id, pool, sequence) if message_id else Nameless("invoke", pool, sequence)
-        case ["result", pool]:
-            invocation_id = _between("result-", message_id, "")
-            return Ended(invocation_id, pool, sequence) if invocation_id else Nameless("result", pool, sequence)
+class Place(Struct, frozen=True):
+    """What a subject says: family, pool, and of a dispatch the worker. One without a family matters to nobody."""
+
+    family: str = ""
+    pool: str = ""
+    worker: str = ""
+
+
+@lru_cache(maxsize=4096)
+def place_of(subject: str) -> Place:
+    """Read a subject, without its prefix."""
+    match subject.split("."):
+        case ["invoke" | "result" | "metrics" as family, pool]:
+            return Place(family, pool)
         case ["dispatch", pool, worker]:
-            return _dispatched(pool, worker, sequence, headers)
-        case ["metrics", pool]:
-            return _event(pool, sequence, message_id)
-        case ["dlq", _, _]:
-            buried = _BURIED.fullmatch(message_id)
-            return Buried(int(buried["sequence"])) if buried else None
-    return None
+            return Place("dispatch", pool, worker)
+        case ["dlq", _, pool]:
+            return Place("dlq", pool)
+    return Place()
+
+
+def read_entry(
+    place: Place, sequence: int, message_id: str, extra_headers: Mapping[str, str] = NO_HEADERS
+) -> Entry | None:
+    """Read a message's headers; None where it changes nothing. Only a dispatch has more of them than its id."""
+    family, pool = place.family, place.pool
+    if family == "metrics":
+        return _event(pool, sequence, message_id)
+    if family == "invoke":
+        return Queued(message_id, pool, sequence) if message_id else Nameless("invoke", pool, sequence)
+    if family == "dispatch":
+        return _dispatched(pool, place.worker, sequence, message_id, extra_headers)
+    if family == "result":
+        invocation_id = _between("result-", message_id, "")
+        return Ended(invocation_id, pool, sequence) if invocation_id else Nameless("result", pool, sequence)
+    buried = _BURIED.fullmatch(message_id) if family == "dlq" else None
+    return Buried(int(buried["sequence"])) if buried else None
 
 
 def _event(pool: str, sequence: int, message_id: str) -> Entry | None:
-    if started := _STARTED.fullmatch(message_id):
-        return Started(started["id"])
-    if registered := _REGISTERED.fullmatch(message_id):
-        return Registered(pool, registered["worker"], sequence)
+    if Event.STARTED in message_id:  # most are of another type: that costs no match
+        started = _STARTED.fullmatch(message_id)
+        if started:
+            return Started(started["id"])
+    if Event.REGISTERED in message_id:
+        registered = _REGISTERED.fullmatch(message_id)
+        if registered:
+            return Registered(pool, registered["worker"], sequence)
     return None
 
 
-def _dispatched(pool: str, worker: str, sequence: int, headers: Mapping[str, str]) -> Entry:
-    message_id, attempt = headers.get(MESSAGE_ID_HEADER, ""), dispatch_number(headers)
+def _dispatched(pool: str, worker: str, sequence: int, message_id: str, headers: Mapping[str, str]) -> Entry:
+    attempt = dispatch_number(headers) if headers else 1
     suffix = f"-{worker}" if attempt < 2 else f"-{worker}-{attempt}"
     invocation_id = _between("dispatch-", message_id, suffix)
     if not invocation_id:
         return Nameless("dispatch", pool, sequence, worker)
-    return Dispatched(invocation_id, pool, sequence, worker, attempt, number_in(headers, RUNS_HEADER, 0))
+    return Dispatched(
+        invocation_id, pool, sequence, worker, attempt, number_in(headers, RUNS_HEADER, 0) if headers else 0
+    )
 
 
 def _between(prefix: str, text: str, suffix: str) -> str:

@@ -1,13 +1,12 @@
 """Keeps a ledger up to date with the stream, and wakes who waits for an invocation to end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import aclosing
 from typing import Final
 
 import structlog
 
-from sidecar.deliveries import Delivery
 from sidecar.messages import (
     InvocationMessage,
     InvocationResultMessage,
@@ -15,12 +14,12 @@ from sidecar.messages import (
     WorkerDispatchMessage,
     decode,
 )
-from sidecar.nats_client import parse_headers
 from sidecar.queue import Queue, QueueError, QueueUnavailableError
+from sidecar.tracing import NO_HEADERS
 from simulator.jetstream.bucket import ACTIVATOR, Bucket
 from simulator.jetstream.follow import follow
 from simulator.jetstream.stored import last_sequence, stored_message
-from simulator.ledger.events import Dispatched, Ended, Entry, Nameless, Queued, read_entry
+from simulator.ledger.events import Dispatched, Ended, Entry, Nameless, Queued, place_of, read_entry
 from simulator.ledger.ledger import Ledger
 
 CURSOR_KEY: Final = "cursor"
@@ -42,6 +41,9 @@ class LedgerFollower:
         self.ledger = Ledger()
         self.on_change: list[Callable[[str], None]] = []
         """Called with the ID of each invocation that changed."""
+        self.on_batch: list[Callable[[Collection[str]], None]] = []
+        """Called with the IDs of all that changed, once for the messages that came together: nothing runs between."""
+        self._changed: dict[str, None] = {}
 
     async def run(self) -> None:
         """Follow the stream until cancelled."""
@@ -52,10 +54,14 @@ class LedgerFollower:
         async with aclosing(batches):
             async for batch in batches:
                 for delivery in batch:
-                    entry = read_entry(self._tokens(delivery), delivery.sequence, parse_headers(delivery.raw_headers))
+                    place = place_of(delivery.subject[self._subject_start :])
+                    extra = delivery.extra_headers if place.family == "dispatch" else NO_HEADERS
+                    entry = read_entry(place, delivery.sequence, delivery.message_id, extra)
                     if isinstance(entry, Nameless):
+                        self._tell()
                         entry = await self._named(entry)
                     self._take(entry, delivery.sequence)
+                self._tell()
                 self._wake()
 
     async def caught_up(self, sequence: int, timeout_s: float) -> None:
@@ -107,9 +113,6 @@ class LedgerFollower:
                 log.warning("cannot read where the ledger starts, trying again", error=str(error))
                 await asyncio.sleep(RETRY_S)
 
-    def _tokens(self, delivery: Delivery) -> list[str]:
-        return delivery.subject[self._subject_start :].split(".")
-
     def _take(self, entry: Entry | None, sequence: int) -> None:
         changed = self.ledger.apply(entry) if entry else None
         self.ledger.position = sequence
@@ -120,7 +123,16 @@ class LedgerFollower:
             for waiter in self._endings.pop(changed, ()):
                 if not waiter.done():
                     waiter.set_result(ended)
+        self._changed[changed] = None
         for callback in self.on_change:
+            callback(changed)
+
+    def _tell(self) -> None:
+        """Tell of all that changed since this was called last."""
+        if not self._changed:
+            return
+        changed, self._changed = self._changed, {}
+        for callback in self.on_batch:
             callback(changed)
 
     async def _named(self, entry: Nameless) -> Entry | None:

@@ -5,7 +5,6 @@ Whoever folds from a sequence at or before `cursor` of an earlier ledger knows a
 
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from enum import StrEnum
 from itertools import islice
 from typing import Final
@@ -33,6 +32,7 @@ class OpenInvocation(Struct, frozen=True):
 
     `sequence` is where it first appeared in the stream, `dispatch_sequence` where its latest dispatch is (0 while it is
     queued). `worker` is the name as in subjects; `attempt` counts dispatches, `runs` how often it may have run before.
+    `superseded` says that its worker's sidecar registered anew since then, and has not begun it.
     """
 
     invocation_id: str
@@ -43,6 +43,7 @@ class OpenInvocation(Struct, frozen=True):
     attempt: int = 0
     runs: int = 0
     dispatch_sequence: int = 0
+    superseded: bool = False
 
 
 class Ledger:
@@ -119,12 +120,14 @@ class Ledger:
                 return self._dispatched(entry)
             case Started(invocation_id):
                 known = self._open.get(invocation_id)
-                if known is None or known.phase != Phase.DISPATCHED:
+                if known is None or (known.phase != Phase.DISPATCHED and not known.superseded):
                     return None
-                self._open[invocation_id] = replace(known, phase=Phase.RUNNING)
+                self._open[invocation_id] = replace(known, phase=Phase.RUNNING, superseded=False)
                 return invocation_id
             case Registered(pool, worker, sequence):
                 self._registered[pool, worker] = sequence
+                for invocation_id in self._outstanding.get((pool, worker), ()):
+                    self._open[invocation_id] = replace(self._open[invocation_id], superseded=True)
             case Ended():
                 return self._end(entry)
             case Buried(sequence):
@@ -155,14 +158,15 @@ class Ledger:
         if known.attempt > entry.attempt:
             return None
         self._leave(known)
-        self._open[invocation_id] = replace(
-            known,
-            phase=Phase.DISPATCHED,
-            pool=entry.pool,
-            worker=entry.worker,
-            attempt=entry.attempt,
-            runs=entry.runs,
-            dispatch_sequence=entry.sequence,
+        self._open[invocation_id] = OpenInvocation(
+            invocation_id,
+            entry.pool,
+            known.sequence,
+            Phase.DISPATCHED,
+            entry.worker,
+            entry.attempt,
+            entry.runs,
+            entry.sequence,
         )
         self._by_sequence[entry.sequence] = invocation_id
         self._outstanding.setdefault((entry.pool, entry.worker), {})[invocation_id] = None
@@ -179,9 +183,10 @@ class Ledger:
         return entry.invocation_id
 
     def _forget_end(self, ended: Ended) -> None:
-        of_pool = self._ended_of[ended.pool]
-        with suppress(ValueError):  # its pool had so many since
-            of_pool.remove(ended)
+        of_pool = self._ended_of.get(ended.pool)
+        if of_pool is None or ended.sequence < of_pool[0].sequence:
+            return  # its pool had so many since
+        of_pool.remove(ended)
         if not of_pool:
             del self._ended_of[ended.pool]
 
@@ -202,7 +207,7 @@ class Ledger:
         """Take an invocation out of where it is counted."""
         self._by_sequence.pop(known.dispatch_sequence, None)
         counted: dict[str, None] | None
-        if known.phase == Phase.QUEUED:
+        if known.phase is Phase.QUEUED:
             counted = self._waiting.get(known.pool)
             if counted is not None:
                 counted.pop(known.invocation_id, None)

@@ -4,7 +4,7 @@ Several processes may run it: they share the durable consumer, and of two result
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -12,7 +12,8 @@ import structlog
 
 from sidecar.deliveries import ConsumerSettings, Delivery
 from sidecar.messages import InvocationResultMessage, MalformedMessageError, decode
-from sidecar.queue import MessageTooLargeError, Queue, QueueError
+from sidecar.queue import MessageTooLargeError, Queue, QueueError, WrongSequenceError, published
+from sidecar.stored import EXPECTED_HEADER
 from sidecar.subjects import RESULT_STORE_CONSUMER, Subjects
 from simulator.jetstream.bucket import INVOCATIONS, Bucket, RevisionConflictError, stream_name, subject
 from simulator.jetstream.stored import last_sequence, stored_message
@@ -28,6 +29,7 @@ READ_BATCH: Final = 16
 """How many results are held whole at once where many are read; each may have 1 MB."""
 READ_WAIT_S: Final = 2.0
 
+_NO_VALUE_YET: Final = {EXPECTED_HEADER: "0"}
 _View = TypeVar("_View")
 
 log = structlog.get_logger(__name__)
@@ -58,38 +60,103 @@ class ResultStore:
         consumer = await self._queue.consumer(store_consumer(self._queue.subjects))
         try:
             while True:
-                batch = await consumer.fetch(FETCH_BATCH)
-                async with asyncio.TaskGroup() as tasks:
-                    for delivery in batch:
-                        tasks.create_task(self._store(delivery))
+                await self._store(await consumer.fetch(FETCH_BATCH))
         finally:
             await consumer.close()
 
-    async def _store(self, delivery: Delivery) -> None:
-        """Store one result; what fails comes again after the ack wait."""
+    async def _store(self, batch: Sequence[Delivery]) -> None:
+        """Store results, all at once; what fails comes again after the ack wait."""
+        copying = _Copying(len(batch))
+        for delivery in batch:
+            answer = _Answer(copying, delivery)
+            try:
+                key = subject(INVOCATIONS, _key_of(delivery))
+                self._queue.start_publish(key, delivery.data, "", _NO_VALUE_YET, answer)
+            except (MalformedMessageError, QueueError) as error:
+                answer.set_exception(error)
+        for delivery, problem in await copying.failures():
+            await self._failed(delivery, problem)
+
+    async def _failed(self, delivery: Delivery, error: Exception) -> None:
+        match error:
+            case MalformedMessageError():
+                log.warning("not a result, left out", sequence=delivery.sequence, error=str(error))
+                await self._left_out(delivery, "malformed_message")
+            case MessageTooLargeError():
+                log.error("result cannot be stored", sequence=delivery.sequence, error=str(error))
+                await self._left_out(delivery, "too_large")
+            case WrongSequenceError():
+                await self._replace(delivery)
+            case _:
+                log.warning("result not stored yet", sequence=delivery.sequence, error=str(error))
+
+    async def _replace(self, delivery: Delivery) -> None:
+        """Store a result whose key was used before; the value that is there stays, unless it was deleted."""
+        key = _key_of(delivery)
         try:
-            await self._copy(delivery)
-        except MalformedMessageError as error:
-            log.warning("not a result, left out", sequence=delivery.sequence, error=str(error))
-            await self._left_out(delivery, "malformed_message")
-        except MessageTooLargeError as error:
-            log.error("result cannot be stored", sequence=delivery.sequence, error=str(error))
-            await self._left_out(delivery, "too_large")
+            with suppress(RevisionConflictError):
+                await self._bucket.create(key, delivery.data)
+            delivery.ack_unconfirmed()
         except QueueError as error:
             log.warning("result not stored yet", sequence=delivery.sequence, error=str(error))
-
-    async def _copy(self, delivery: Delivery) -> None:
-        result = decode(delivery.data, InvocationResultMessage)
-        pool = delivery.subject.rpartition(".")[2]
-        try:
-            await self._bucket.create(result_key(pool, result.invocation_id), delivery.data)
-        except RevisionConflictError:
-            log.debug("result was stored before", invocationID=result.invocation_id)
-        delivery.ack_unconfirmed()
 
     async def _left_out(self, delivery: Delivery, reason: str) -> None:
         with suppress(QueueError):  # it comes again, and is left out again
             await delivery.term(reason)
+
+
+class _Copying:
+    """A batch of results on its way into the bucket."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._failures: list[tuple[Delivery, Exception]] = []
+        self._done = asyncio.Event()
+
+    async def failures(self) -> list[tuple[Delivery, Exception]]:
+        """Wait until it is known what became of each; return those that were not stored, and why."""
+        if self._left:
+            await self._done.wait()
+        return self._failures
+
+    def concluded(self, delivery: Delivery, error: Exception | None) -> None:
+        """One more is stored, or was not for this reason."""
+        if error is not None:
+            self._failures.append((delivery, error))
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+
+class _Answer:
+    """Hears what becomes of one result, in the turn of the loop in which the answer is read: no task waits for it."""
+
+    __slots__ = ("_copying", "_delivery")
+
+    def __init__(self, copying: _Copying, delivery: Delivery) -> None:
+        self._copying = copying
+        self._delivery = delivery
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, body: bytes, /) -> None:
+        try:
+            published(body)
+            self._delivery.ack_unconfirmed()
+        except QueueError as error:
+            self.set_exception(error)
+        else:
+            self._copying.concluded(self._delivery, None)
+
+    def set_exception(self, error: Exception, /) -> None:
+        self._copying.concluded(self._delivery, error)
+
+
+def _key_of(delivery: Delivery) -> str:
+    """The key of the result that was delivered. Raises MalformedMessageError."""
+    result = decode(delivery.data, InvocationResultMessage)
+    return result_key(delivery.subject.rpartition(".")[2], result.invocation_id)
 
 
 async def stored_result(queue: Queue, invocation_id: str) -> bytes | None:

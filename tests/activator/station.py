@@ -7,7 +7,6 @@ from typing import Any
 
 from sidecar.deliveries import Delivery
 from sidecar.messages import InvocationResultMessage, WorkerDispatchMessage, decode, encode
-from sidecar.nats_client import parse_headers
 from sidecar.queue import Queue
 from sidecar.subjects import ACTIVATOR_CONSUMER, result_message_id
 from simulator.activator.ingress import Ingress
@@ -15,7 +14,7 @@ from simulator.activator.settings import ActivatorSettings
 from simulator.jetstream.consumers import consumer_state
 from simulator.jetstream.follow import follow
 from simulator.jetstream.stored import stored_message
-from simulator.ledger.events import Entry, read_entry
+from simulator.ledger.events import Entry, place_of, read_entry
 from simulator.ledger.follower import LedgerFollower
 from tests.activator.parts import WAIT_S, Parts, invocation
 
@@ -74,7 +73,7 @@ class Stream:
         first = len(self.subjects.prefix) + 1
         messages = await self.stored(f"{self.subjects.prefix}.>")
         entries = [
-            read_entry(each.subject[first:].split("."), each.sequence, parse_headers(each.raw_headers))
+            read_entry(place_of(each.subject[first:]), each.sequence, each.message_id, each.extra_headers)
             for each in messages
         ]
         return [entry for entry in entries if entry is not None]

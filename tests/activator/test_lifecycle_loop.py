@@ -99,7 +99,7 @@ class Keeper:
                 part.cancel()
 
     async def template(self, pool: str = "p", *, gpu: int = 0, **serverless: object) -> None:
-        spec = {"gpu": gpu, "serverless": {"requestID": pool, "templateOnly": True, **serverless}}
+        spec = {"specName": "s", "gpu": gpu, "serverless": {"requestID": pool, "templateOnly": True, **serverless}}
         await self.cluster.create(
             GPUUNIT, {"metadata": {"name": f"{pool}-template", "namespace": ACTIVE_NAMESPACE}, "spec": spec}
         )
@@ -123,6 +123,7 @@ class Keeper:
     async def is_now(self, name: str, phase: str, message: str = "") -> None:
         """What the reconciler finds out about a worker."""
         ready = {"type": "Ready", "status": str(phase == "Ready"), "reason": phase, "message": message}
+        ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
         status = {"status": {"phase": phase, "conditions": [ready]}}
         await self.cluster.patch_status(GPUUNIT, name, status, ACTIVE_NAMESPACE)
 
@@ -316,7 +317,7 @@ async def test_a2_a_pool_whose_workers_cannot_be_made_holds_up_no_other(keeper: 
         GPUUNIT,
         {
             "metadata": {"name": "p-template", "namespace": ACTIVE_NAMESPACE},
-            "spec": {"serverless": {"requestID": "P", "templateOnly": True, "minAvailableCount": 1}},
+            "spec": {"specName": "s", "serverless": {"requestID": "P", "templateOnly": True, "minAvailableCount": 1}},
         },
     )
     await until(lambda: keeper.cluster.count()["create"] == 2)

@@ -60,7 +60,7 @@ class Site:
             watching.cancel()
 
     async def unit(self, name: str, pool: str = "p", **metadata: Any) -> Object:
-        spec: Object = {"serverless": {"requestID": pool}} if pool else {}
+        spec: Object = {"specName": "s", **({"serverless": {"requestID": pool}} if pool else {})}
         metadata = {"name": name, "namespace": ACTIVE_NAMESPACE, **metadata}
         return await self.cluster.create(GPUUNIT, {"metadata": metadata, "spec": spec})
 

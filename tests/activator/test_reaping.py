@@ -5,8 +5,9 @@ import pytest
 from sidecar.messages import FailureClass, State
 from simulator.activator.fates import Fail
 from simulator.activator.pools import PoolPolicy
-from simulator.activator.reaping import Move, Orphan, Skip, judge
+from simulator.activator.reaping import UNHEALTHY_WAIT_S, Move, Orphan, Skip, is_stuck, judge, was_formers
 from simulator.gpuunit import OnWorkerLoss
+from simulator.ledger.ledger import OpenInvocation, Phase
 
 RETRY = PoolPolicy("p", max_attempts=3)
 NEVER = PoolPolicy("p", on_worker_loss=OnWorkerLoss.NEVER)
@@ -73,3 +74,37 @@ def test_a20_nothing_is_moved_for_nobody(delivered: bool) -> None:
     verdict = judge(orphan(delivered=delivered, started=False, expired=True), frozenset(), False, RETRY)
     assert isinstance(verdict, Fail)
     assert (verdict.status_code, verdict.state) == (504, State.EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("unhealthy_since", "undelivered", "in_hand", "stuck"),
+    [
+        pytest.param(1000 - UNHEALTHY_WAIT_S, True, 0, True, id="unhealthy for long, and nobody began it"),
+        pytest.param(1001 - UNHEALTHY_WAIT_S, True, 0, False, id="not for so long"),
+        pytest.param(0, True, 1, False, id="its sidecar has something"),
+        pytest.param(0, False, 0, False, id="nothing waits"),
+        pytest.param(None, True, 0, False, id="healthy"),
+    ],
+)
+def test_s13_stuck(unhealthy_since: float | None, undelivered: bool, in_hand: int, stuck: bool) -> None:
+    assert is_stuck(unhealthy_since, undelivered=undelivered, in_hand=in_hand, now=1000) is stuck
+
+
+def given(sequence: int, phase: Phase = Phase.DISPATCHED, *, superseded: bool = True) -> OpenInvocation:
+    return OpenInvocation("i", "p", 1, phase, "w", 1, 0, sequence, superseded)
+
+
+@pytest.mark.parametrize(
+    ("dispatch", "at_once", "later"),
+    [
+        pytest.param(given(10, Phase.RUNNING), True, True, id="the former one began it"),
+        pytest.param(given(10), False, True, id="delivered, not begun: nobody knows to whom"),
+        pytest.param(given(10, Phase.RUNNING, superseded=False), False, False, id="the present one began it"),
+        pytest.param(given(10, superseded=False), False, False, id="dispatched since"),
+        pytest.param(given(21), False, False, id="not delivered"),
+        pytest.param(given(4, Phase.RUNNING), False, False, id="of an earlier consumer: moved when that was replaced"),
+    ],
+)
+def test_s13_the_former_sidecars(dispatch: OpenInvocation, at_once: bool, later: bool) -> None:
+    found = [was_formers(dispatch, start=5, delivered=20, settled=settled) for settled in (False, True)]
+    assert found == [at_once, later]

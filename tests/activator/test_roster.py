@@ -350,6 +350,14 @@ def test_a7_the_template_is_the_first_that_nobody_made(scene: Scene) -> None:
     assert scene.roster.policy("q").pool == "q", "of a pool without units"
 
 
+def test_a_pools_policy_is_that_of_its_template_as_it_is_now(scene: Scene) -> None:
+    for attempts in (2, 5):
+        changed = unit()
+        changed["spec"]["serverless"]["maxAttempts"] = attempts
+        scene.units.show(changed)
+        assert [scene.roster.policy("p").max_attempts for _ in range(2)] == [attempts] * 2
+
+
 def test_records_of_strangers_are_bounded(scene: Scene) -> None:
     scene.units.show(unit())
     scene.hear(Event.REGISTERED)

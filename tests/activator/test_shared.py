@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
+from sidecar.stored import TTL_HEADER
 from simulator.activator.fleet import WorkerRecord
 from simulator.activator.lifecycle import StartFailures
 from simulator.activator.shared import FORGOTTEN_AFTER_S, PRESENCE_S, PRESENCES_MISSED, PoolNote, Shared, WorkerNote
@@ -193,5 +195,42 @@ def test_a_worker_that_was_noted_anew_meanwhile_is_kept() -> None:
                 await shared.write_worker("p", WorkerNote("w", RECORD))
                 await forgetting
             assert server.value("worker.p.w") is not None
+
+    virtually(test)
+
+
+def test_what_is_gone_is_forgotten_though_its_marker_was_never_heard() -> None:
+    """Markers do not stay for ever, and who was away for longer hears of none."""
+
+    async def test(server: BucketServer) -> None:
+        put(server, "member.dead", b"")
+        async with taking_part("a", BucketQueue(server)) as shared:
+            await shared.write_worker("p", WorkerNote("w", RECORD))
+            await asyncio.sleep(0.01)
+            assert (list(shared._members), list(shared.workers)) == (["dead"], ["p.w"])
+            gone = [subject(ACTIVATOR, key) for key in ("member.dead", "worker.p.w")]
+            server.changes[:] = [
+                replace(each, subject="elsewhere") if each.subject in gone else each for each in server.changes
+            ]
+            await shared.forget_worker("p.w")
+            await asyncio.sleep(FORGOTTEN_AFTER_S + PRESENCE_S)
+            assert (shared._members, shared.workers) == ({}, {})
+
+    virtually(test)
+
+
+def test_markers_of_members_and_workers_are_not_kept_for_ever() -> None:
+    """Workers and activators come and go, and none under an old name."""
+
+    async def test(server: BucketServer) -> None:
+        put(server, "member.dead", b"")
+        async with taking_part("a", BucketQueue(server)) as shared:
+            await shared.write_worker("p", WorkerNote("w", RECORD))
+            await shared.forget_worker("p.w")
+            await asyncio.sleep(FORGOTTEN_AFTER_S + 1.5 * PRESENCE_S)
+        for key in ("member.dead", "worker.p.w", "member.a"):
+            found = server.last(subject(ACTIVATOR, key))
+            assert found is not None
+            assert found.extra_headers[TTL_HEADER] == "3600s"
 
     virtually(test)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from scenarios.world import Pool, World
 from sidecar.messages import Event, FailureClass, WorkerDispatchMessage
 from sidecar.subjects import sidecar_consumer
+from simulator.activator.settings import ActivatorSettings
 from simulator.jetstream.consumers import consumer_names
 from simulator.journal import Journal
 from simulator.units import echo_unit
@@ -23,6 +25,7 @@ pytestmark = [
 ]
 
 SLOW = {"delay": "2s"}
+IDLE_SIDECAR = Path(__file__).with_name("idle_sidecar.py")
 
 
 async def pool_of(world: World, names: list[str], **serverless: object) -> Pool:
@@ -140,3 +143,15 @@ async def test_a_dead_workers_waiting_dispatches_are_not_lost(world: World) -> N
     outcomes: dict[str, Any] = {each: await outcome(world, each) for each in ids}
     assert {state for state, _, _ in outcomes.values()} == {"succeeded"}
     assert all(len(world.results_of(each)) == 1 for each in ids)
+
+
+@pytest.mark.platform(
+    sidecar_command=(sys.executable, str(IDLE_SIDECAR)), activator=ActivatorSettings(result_grace_s=0.5)
+)
+async def test_a_worker_that_lives_and_takes_nothing_keeps_no_call_for_ever(world: World) -> None:
+    """S7, S13: whatever is wrong with it, the call's time ends."""
+    pool = await pool_of(world, ["a"])
+    await pool.submit({}, invocationID="call", timeoutSeconds=1)
+    assert await outcome(world, "call") == ("expired", FailureClass.ACTIVATION_TIMEOUT, "")
+    assert dispatches(world, "call") == ["a"]
+    assert len(world.results_of("call")) == 1

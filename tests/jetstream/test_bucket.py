@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import nats
 import pytest
 
 from sidecar.queue import Queue, QueueError
+from simulator.jetstream import bucket as bucket_module
 from simulator.jetstream.bucket import Bucket, BucketSettings, Entry, RevisionConflictError, ensure_bucket
+from simulator.jetstream.requests import ask
 from simulator.nats_server import NatsServer
 
 pytestmark = pytest.mark.e2e
@@ -120,3 +123,42 @@ async def test_a_missing_bucket_is_said(queue: Queue) -> None:
     with pytest.raises(QueueError, match=r"\$KV\.none\.k"):
         await Bucket(queue, "none").put("k", b"1")
     assert await Bucket(queue, "none").get("k") is None
+
+
+async def keys_left(queue: Queue) -> int:
+    """How many messages are behind the bucket, markers included."""
+    info = await ask(queue, "STREAM.INFO.KV_B", None, _Info)
+    return info.state.messages
+
+
+class _State(msgspec.Struct):
+    messages: int
+
+
+class _Info(msgspec.Struct):
+    state: _State
+
+
+async def test_of_a_key_that_never_comes_again_nothing_is_left(queue: Queue, bucket: Bucket) -> None:
+    """Its marker is there for those who follow the bucket, for a while; any other one stays."""
+    await bucket.delete("kept", await bucket.create("kept", b"1"))
+    await bucket.delete("gone", await bucket.create("gone", b"1"), kept_s=1)
+    assert await keys_left(queue) == 2
+    assert await bucket.get("gone") is None
+    async with asyncio.timeout(20):
+        while await keys_left(queue) > 1:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.05)
+    assert await bucket.get("gone") is None
+    await bucket.update("gone", b"2", 0)
+    with pytest.raises(RevisionConflictError):
+        await bucket.update("kept", b"2", 0)
+
+
+async def test_a_bucket_of_an_older_version_keeps_its_markers(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = bucket_module._config
+    monkeypatch.setattr(bucket_module, "_config", lambda *given: config(*given) | {"allow_msg_ttl": False})
+    await ensure_bucket(queue, BucketSettings("B"))
+    bucket = Bucket(queue, "B")
+    await bucket.delete("k", await bucket.create("k", b"1"), kept_s=1)
+    assert await bucket.get("k") is None
+    assert await keys_left(queue) == 1

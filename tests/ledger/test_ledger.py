@@ -193,3 +193,17 @@ def test_the_memory_of_what_ended_is_bounded_whatever_the_pools() -> None:
     assert len(ledger.recently_ended("p0", MOST_ENDED)) == MOST_ENDED_OF_A_POOL
     assert ledger.ended("0") is not None
     assert_nothing_open(ledger)
+
+
+def test_an_end_that_its_pool_has_forgotten_is_forgotten_too() -> None:
+    """All that the pool remembers is queued once more; then its older ends leave, one after the other."""
+    ledger, last = Ledger(), MOST_ENDED_OF_A_POOL
+    for n in range(last + 1):
+        ledger.apply(Ended(str(n), "p", n + 1))
+    for n in range(1, last + 1):
+        ledger.apply(Queued(str(n), "p", last + n + 1))
+    assert ledger.recently_ended("p", 9) == []
+    for n in range(MOST_ENDED):
+        ledger.apply(Ended(f"other-{n}", "q", 3 * last + n))
+    assert ledger.ended("0") is None
+    assert len(ledger._ended) == MOST_ENDED

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.messages import Event, Source
-from sidecar.stored import ATTEMPT_HEADER, MESSAGE_ID_HEADER, RUNS_HEADER
+from sidecar.stored import ATTEMPT_HEADER, RUNS_HEADER
 from sidecar.subjects import (
     Subjects,
     dead_letter_message_id,
@@ -16,7 +16,19 @@ from sidecar.subjects import (
     metric_message_id,
     result_message_id,
 )
-from simulator.ledger.events import Buried, Dispatched, Ended, Entry, Nameless, Queued, Registered, Started, read_entry
+from simulator.ledger.events import (
+    Buried,
+    Dispatched,
+    Ended,
+    Entry,
+    Nameless,
+    Place,
+    Queued,
+    Registered,
+    Started,
+    place_of,
+    read_entry,
+)
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 250_000, tzinfo=UTC)
 SUBJECTS = Subjects()
@@ -39,9 +51,7 @@ ODD_IDS = [
 
 
 def read(subject: str, message_id: str, **headers: str) -> Entry | None:
-    tokens = subject.removeprefix(SUBJECTS.prefix + ".").split(".")
-    named = {MESSAGE_ID_HEADER: message_id} if message_id else {}
-    return read_entry(tokens, 7, {**named, **headers})
+    return read_entry(place_of(subject.removeprefix(SUBJECTS.prefix + ".")), 7, message_id, headers)
 
 
 @pytest.mark.parametrize("invocation_id", ODD_IDS)
@@ -58,9 +68,10 @@ def test_an_invocations_id_is_read_back_from_every_family(invocation_id: str) ->
 @given(st.text(min_size=1), st.text(), st.integers(1, 9))
 def test_a_dispatch_is_read_back_whatever_its_names_and_attempt(invocation_id: str, worker: str, attempt: int) -> None:
     entry = read_entry(
-        ["dispatch", "p", dispatch_token(worker)],
+        Place("dispatch", "p", dispatch_token(worker)),
         7,
-        {MESSAGE_ID_HEADER: dispatch_message_id(invocation_id, worker, attempt), ATTEMPT_HEADER: str(attempt)},
+        dispatch_message_id(invocation_id, worker, attempt),
+        {ATTEMPT_HEADER: str(attempt)},
     )
     assert entry == Dispatched(invocation_id, "p", 7, dispatch_token(worker), attempt)
 
@@ -119,7 +130,7 @@ def test_an_id_that_is_not_the_contracts_makes_a_message_nameless(subject: str, 
 
 @pytest.mark.parametrize("subject", ["", "invoke", "invoke.p.q", "cancel.p", "dispatch.p", "dlq.p", "metrics.p.q"])
 def test_other_subjects_change_nothing(subject: str) -> None:
-    assert read_entry(subject.split("."), 7, {MESSAGE_ID_HEADER: "dlq-dispatch-i-3"}) is None
+    assert read_entry(place_of(subject), 7, "dlq-dispatch-i-3") is None
 
 
 @pytest.mark.parametrize(("invocation_id", "sequence"), [("", 42), ("i", 42), ("order-17", 42), ("17", 4), ("1-2", 3)])

@@ -20,6 +20,7 @@ from sidecar.queue import Published, Queue
 from sidecar.stored import ATTEMPT_HEADER, RUNS_HEADER
 from sidecar.subjects import dispatch_message_id, metric_message_id, result_message_id
 from simulator.jetstream.bucket import ACTIVATOR, Bucket, BucketSettings, ensure_bucket
+from simulator.jetstream.stored import StoredMessage, stored_message
 from simulator.ledger import follower as follower_module
 from simulator.ledger.events import Ended
 from simulator.ledger.follower import CURSOR_KEY, LedgerFollower
@@ -222,6 +223,33 @@ async def test_a_lost_connection_neither_loses_nor_repeats_a_change(
             await follower.caught_up(await publishing, WAIT_S)
         assert changed == [f"i{n}" for n in range(1, 301)]
         assert follower.ledger.waiting("p") == 300
+
+
+async def test_who_hears_of_batches_hears_of_each_invocation_once_and_before_a_body_is_read(
+    publisher: Publisher, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+    before: list[set[str]] = []
+
+    async def noted(queue: Queue, **wanted: int) -> StoredMessage | None:
+        before.append({each for batch in told for each in batch})
+        return await stored_message(queue, **wanted)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(follower_module, "stored_message", noted)
+    for invocation_id in ("a", "b"):
+        await publisher.invoke(invocation_id)
+        await publisher.dispatch(invocation_id, "w")
+    publisher.named = False
+    last = await publisher.result("a")
+    async with Queue.connect(nats_server.url, client_name="follower") as queue, asyncio.TaskGroup() as tasks:
+        follower = LedgerFollower(queue)
+        follower.on_batch.append(lambda changed: told.append([*changed]))
+        reading = tasks.create_task(follower.run())
+        await follower.caught_up(last, WAIT_S)
+        reading.cancel()
+    assert before == [{"a", "b"}]
+    assert told[-1] == ["a"]
+    assert all(len(batch) == len(set(batch)) for batch in told)
 
 
 async def _fill(publisher: Publisher, first: int, last: int) -> int:

@@ -1,7 +1,7 @@
 """P5: every result is kept once, in the bucket, where anybody finds it by its invocation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -9,7 +9,16 @@ import msgspec
 import pytest
 
 from sidecar.messages import InvocationResultMessage, encode
-from sidecar.queue import MessageTooLargeError, Queue, QueueRefusedError, QueueUnavailableError, StreamSettings
+from sidecar.queue import (
+    MessageTooLargeError,
+    Queue,
+    QueueError,
+    QueueRefusedError,
+    QueueUnavailableError,
+    StreamSettings,
+)
+from sidecar.requests import Answer
+from sidecar.stored import EXPECTED_HEADER
 from simulator.jetstream.bucket import INVOCATIONS, Bucket, BucketSettings, ensure_bucket, stream_name
 from simulator.jetstream.consumers import ConsumerState, consumer_state
 from simulator.jetstream.stored import last_sequence
@@ -75,13 +84,17 @@ class StubQueue:
     async def consumer(self, _settings: object) -> StubConsumer:
         return self._consumers.pop(0)
 
-    async def publish(self, subject: str, _data: bytes, *, headers: object) -> "StubQueue":
+    def start_publish(
+        self, subject: str, _data: bytes, message_id: str, headers: Mapping[str, str], answer: Answer
+    ) -> None:
+        assert (message_id, dict(headers)) == ("", {EXPECTED_HEADER: "0"})
         self.published.append(subject)
-        if self._error is not None:
+        if isinstance(self._error, MessageTooLargeError):
             raise self._error
-        return self
-
-    sequence = 1
+        if isinstance(self._error, QueueError):
+            answer.set_exception(self._error)
+        else:
+            answer.set_result(b'{"stream":"KV","seq":1}')
 
 
 async def drained(queue: StubQueue, consumer: StubConsumer) -> None:
