@@ -1,27 +1,45 @@
-"""The benchmark runs, counts what it should, and judges itself right; its figures are nobody's business here."""
+"""The benchmarks run, count what they should, and judge themselves right; their figures are nobody's business here."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.e2e
 
-PROGRAM = Path(__file__).with_name("sidecar.py")
+SIDECAR = Path(__file__).with_name("sidecar.py")
+PATH = Path(__file__).with_name("path.py")
 KINDS = [("ours", 1), ("plain", 1), ("ours", 8), ("plain", 8), ("ours", 64), ("plain", 64)]
 
 
-@pytest.mark.timeout(180)
-def test_a_tiny_run_reports_every_measurement_and_that_nothing_was_lost() -> None:
-    command = [sys.executable, str(PROGRAM), "--count", "40", "--rounds", "1", "--json"]
+SYNC = [
+    (workers, callers, kind)
+    for workers in (1, 4)
+    for callers in (1, 16, 64, 256)
+    for kind in ("ours", "plain", "sequential")
+    if kind != "sequential" or callers == 64
+]
+ASYNC = [(workers, 256, kind) for workers in (1, 4) for kind in ("ours", "plain", "sequential")]
+
+
+def report_of(program: Path, count: int) -> Any:
+    """Run a benchmark that does all it does once; it must find nothing wrong."""
+    command = [sys.executable, str(program), "--count", str(count), "--rounds", "1", "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert ended.returncode == 0, ended.stderr
     report = json.loads(ended.stdout)
     assert report["correct"] is True
     assert report["problems"] == []
     assert report["rounds"] == 1
+    return report
+
+
+@pytest.mark.timeout(180)
+def test_a_tiny_run_of_the_sidecars_reports_every_measurement_and_that_nothing_was_lost() -> None:
+    report = report_of(SIDECAR, 40)
     assert [(row["kind"], row["in_flight"]) for row in report["backlog"]] == KINDS
     assert [row["invocations"] for row in report["backlog"]] == [10, 10, 20, 20, 40, 40]
     assert [(row["kind"], row["invocations"]) for row in report["paced"]] == [
@@ -32,3 +50,20 @@ def test_a_tiny_run_reports_every_measurement_and_that_nothing_was_lost() -> Non
     figures = [row[name] for row in report["backlog"] for name in ("per_second", "sidecar_us", "nats_us")]
     assert all(figure > 0 for figure in [*figures, *report["floors"].values()])
     assert [set(goal) for goal in report["goals"]] == [{"what", "figure", "limit", "at_least", "met"}] * 3
+
+
+@pytest.mark.timeout(180)
+def test_a_tiny_run_of_whole_paths_reports_every_measurement_and_that_nothing_was_lost() -> None:
+    report = report_of(PATH, 16)
+    rows = report["rows"]
+    sync, asynchronous = ([row for row in rows if row["mode"] == mode] for mode in ("sync", "async"))
+    assert [(row["workers"], row["callers"], row["kind"]) for row in sync] == SYNC
+    assert [(row["workers"], row["callers"], row["kind"]) for row in asynchronous] == ASYNC
+    assert {(row["callers"], row["invocations"]) for row in sync} == {(1, 2), (16, 8), (64, 16), (256, 16)}
+    assert {row["invocations"] for row in asynchronous} == {16}
+    parts = {"api", "activator", "sidecar", "nats", "framework"}
+    assert [set(row["cpu_us"]) - {"platform"} for row in rows] == [parts] * len(rows)
+    assert all("platform" in row["cpu_us"] for row in rows if row["kind"] == "ours")
+    figures = [row[name] for row in rows for name in ("per_second", "p50_us", "p50_to_floor", "completed_per_second")]
+    assert all(figure > 0 for figure in figures)
+    assert [set(goal) for goal in report["goals"]] == [{"what", "figure", "first", "then", "at_least"}] * 13
