@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 
 import httpx2
 from lightkube import ALL_NS, ApiError, AsyncClient, KubeConfig, SingleConfig
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.config.client_adapter import verify_cluster
+from lightkube.config.models import User
+from lightkube.core.resource import ApiInfo, ResourceDef
+from lightkube.generic_resource import GenericNamespacedStatus, create_global_resource, create_namespaced_resource
 from lightkube.types import PatchType
 
 from simulator.errors import (
@@ -28,6 +31,7 @@ from simulator.errors import (
     KubeError,
     NotFoundError,
 )
+from simulator.kube.closing_transport import ClosingTransport
 from simulator.kube.kinds import Kind, Object
 
 REQUEST_TIMEOUT_S = 10.0
@@ -70,7 +74,11 @@ class Cluster:
         config = _read_kubeconfig(kubeconfig)
         # No trust_env: a proxy of the environment cannot reach an API on this machine.
         self._client: Any = AsyncClient(
-            config, timeout=httpx2.Timeout(REQUEST_TIMEOUT_S), field_manager=field_manager, trust_env=False
+            config,
+            timeout=httpx2.Timeout(REQUEST_TIMEOUT_S),
+            field_manager=field_manager,
+            trust_env=False,
+            transport=_transport(config),
         )
         self._url = _address(self._client.config.cluster.server)
 
@@ -136,12 +144,37 @@ class Cluster:
         """Merge `patch`, which holds a `status`, into the object's status."""
         return await self._merge(_resource(kind).Status, name, patch, _scope(kind, namespace))
 
+    async def apply(self, kind: Kind, obj: Object, *, manager: str, force: bool = False) -> Object:
+        """Make the object, or make its fields what `obj` says of them, as the field manager `manager`; return it whole.
+
+        Fields that the manager applied before and leaves out now go; those of others stay. With `force` it takes a
+        field from whoever else set it.
+
+        Raises:
+            ConflictError: another manager has a field and `force` was not said, or `obj` names the uid of an object
+                that is there no more.
+            InvalidError: it breaks a rule.
+        """
+        with self._kube_errors():
+            body = _resource(kind)(obj)
+            return dict(await self._client.apply(body, field_manager=manager, force=force))
+
     async def delete(
         self, kind: Kind, name: str, namespace: str | None = None, *, grace_period_s: int | None = None
     ) -> None:
         """Delete the object; None leaves the grace period (seconds) to the object. Raises NotFoundError."""
         with self._kube_errors():
             await self._client.delete(_resource(kind), name, **_scope(kind, namespace), grace_period=grace_period_s)
+
+    async def bind(self, pod: Object, node: str) -> None:
+        """Assign the pod to the node. Raises ConflictError (it has one, or is going), NotFoundError."""
+        metadata = pod["metadata"]
+        identity = {name: metadata[name] for name in ("name", "namespace", "uid")}
+        binding = {"metadata": identity, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}
+        with self._kube_errors():
+            resource = _binding_resource()
+            body = resource({"apiVersion": "v1", "kind": "Binding", **binding})
+            await self._client.create(body, metadata["name"], namespace=metadata["namespace"])
 
     async def watch(
         self, kind: Kind, namespace: str | None, resource_version: str, labels: Mapping[str, str] | None = None
@@ -207,6 +240,11 @@ def _parsed(path: Path) -> KubeConfig:
         raise ValueError("it is empty or no kubeconfig") from error
 
 
+def _transport(config: SingleConfig) -> ClosingTransport:
+    """As lightkube would make it: it hands on to its own transport alone what the kubeconfig says of TLS."""
+    return ClosingTransport(verify_cluster(config.cluster, config.user or User(), config.abs_file, trust_env=False))
+
+
 def _address(server: str) -> str:
     parts = urlsplit(server)
     return f"{parts.scheme}://{parts.netloc}"
@@ -223,6 +261,22 @@ def _resource(kind: Kind) -> Any:
     """lightkube's class for a kind; it is registered once per process."""
     create = create_namespaced_resource if kind.namespaced else create_global_resource
     return create(kind.group, kind.version, kind.kind, kind.plural)
+
+
+@cache
+def _binding_resource() -> Any:
+    """lightkube's class for the subresource by which a pod gets its node."""
+
+    class Binding(GenericNamespacedStatus):
+        _api_info = ApiInfo(
+            resource=ResourceDef("", "v1", "Binding"),
+            parent=ResourceDef("", "v1", "Pod"),
+            plural="pods",
+            verbs=["post"],
+            action="binding",
+        )
+
+    return Binding
 
 
 def _scope(kind: Kind, namespace: str | None) -> dict[str, str | None]:

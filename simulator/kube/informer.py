@@ -67,8 +67,8 @@ class Informer:
                 await asyncio.sleep(retry_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, guards nothing
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
 
-    async def synced(self, timeout_s: float = 10) -> None:
-        """Wait until the first list is in. Raises TimeoutError."""
+    async def synced(self, timeout_s: float | None = 10) -> None:
+        """Wait until the first list is in; None waits for ever. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             await self._synced.wait()
 

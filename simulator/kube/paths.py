@@ -1,25 +1,31 @@
 """What a URL path of the Kubernetes API is about."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulator.kube.kinds import Kind
-
-Resources = Mapping[tuple[str, str, str], Kind]
-"""The served kinds by group, version and plural name."""
+from simulator.kube.registry import Registry, Served
 
 
 @dataclass(frozen=True, slots=True)
 class ResourcePath:
-    """A collection (no `name`), an object, or its subresource. `namespace` None means all, or a cluster-scoped kind."""
+    """A collection (no `name`), an object, or its subresource. `namespace` None means all, or a cluster-scoped kind.
 
-    kind: Kind
+    `watch` that the path itself asks for a watch, in the old form with `watch` before the resource.
+    """
+
+    served: Served
     namespace: str | None = None
     name: str | None = None
     subresource: str | None = None
+    watch: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """The kind in the version that was asked for."""
+        return self.served.kind
 
 
-def parse_path(path: str, resources: Resources) -> ResourcePath | None:
+def parse_path(path: str, registry: Registry) -> ResourcePath | None:
     """Resolve a path such as `/apis/apps/v1/namespaces/ns/deployments/d/status`; None if there is no such resource."""
     match path.strip("/").split("/"):
         case ["api", version, *rest]:
@@ -28,21 +34,26 @@ def parse_path(path: str, resources: Resources) -> ResourcePath | None:
             pass
         case _:
             return None
-    match rest:
-        case ["namespaces", namespace, plural, *tail] if kind := resources.get((group, version, plural)):
-            return _in_namespace(kind, namespace, tail)
-        case [plural, *tail] if kind := resources.get((group, version, plural)):
-            return _in_cluster(kind, tail)
-    return None
+    watch = rest[:1] == ["watch"]
+    match rest[1:] if watch else rest:
+        case ["namespaces", namespace, plural, *tail] if served := registry.at(group, version, plural):
+            found = _in_namespace(served, namespace, tail, watch=watch)
+        case [plural, *tail] if served := registry.at(group, version, plural):
+            found = _in_cluster(served, tail, watch=watch)
+        case _:
+            return None
+    return None if found is None or (watch and found.subresource) else found
 
 
-def _in_namespace(kind: Kind, namespace: str, tail: list[str]) -> ResourcePath | None:
-    if not kind.namespaced or len(tail) > 2:
+def _in_namespace(served: Served, namespace: str, tail: list[str], *, watch: bool) -> ResourcePath | None:
+    if not served.kind.namespaced or len(tail) > 2:
         return None
-    return ResourcePath(kind, namespace, *tail)
+    name, subresource = (*tail, None, None)[:2]
+    return ResourcePath(served, namespace, name, subresource, watch)
 
 
-def _in_cluster(kind: Kind, tail: list[str]) -> ResourcePath | None:
-    if len(tail) > 2 or (kind.namespaced and tail):
+def _in_cluster(served: Served, tail: list[str], *, watch: bool) -> ResourcePath | None:
+    if len(tail) > 2 or (served.kind.namespaced and tail):
         return None
-    return ResourcePath(kind, None, *tail)
+    name, subresource = (*tail, None, None)[:2]
+    return ResourcePath(served, None, name, subresource, watch)

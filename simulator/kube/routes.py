@@ -1,144 +1,211 @@
 """What each verb on each resource does: from the checked request to the store and back."""
 
-from typing import Any
+from datetime import UTC, datetime
 
-import msgspec
 from aiohttp import web
 
-from simulator.kube.discovery import document
-from simulator.kube.kinds import Object
-from simulator.kube.paths import ResourcePath, Resources, parse_path
-from simulator.kube.requests import (
-    ListOptions,
-    check_accepts_json,
-    check_envelope,
-    check_no_dry_run,
-    list_options,
-    read_delete_options,
-    read_merge_patch,
-    read_object,
-)
-from simulator.kube.status import ApiFailure, bad_request, method_not_allowed, no_such_resource, not_found, success
+from simulator.kube.access.attributes import Attributes
+from simulator.kube.access.authorization import Authorizer
+from simulator.kube.access.reviews import REVIEW_KINDS
+from simulator.kube.access.users import User
+from simulator.kube.answers import answer, failure_answer
+from simulator.kube.deletion import DeleteOptions
+from simulator.kube.informing import inform
+from simulator.kube.kinds import CREATED_BY_UPDATE, NAMESPACE, Object
+from simulator.kube.listing import ListOptions, list_options, version_parameter
+from simulator.kube.negotiation import Form, negotiate, negotiate_watch
+from simulator.kube.patches import patched_object
+from simulator.kube.paths import ResourcePath, parse_path
+from simulator.kube.pod_routes import PodRoutes
+from simulator.kube.pod_streams import NodeAgents
+from simulator.kube.requests import media_type, read_body, read_delete_options, read_object, read_write_options
+from simulator.kube.reviewing import Reviews
+from simulator.kube.status import ApiFailure, bad_request, method_not_allowed, success, with_warnings
 from simulator.kube.store import ResourceStore
-from simulator.kube.strategy import merge_patch
-from simulator.kube.watching import WatchStream, error_event
+from simulator.kube.subresources import Subresources
+from simulator.kube.tables.presentation import Presentation
+from simulator.kube.tables.table import include_parameter
+from simulator.kube.watch_events import EventWriter, error_event
+from simulator.kube.watching import WatchStream
+from simulator.kube.write_options import WriteOptions
+from simulator.kube.writing import Writer
 
-HEALTH_PATHS = ("/healthz", "/readyz", "/livez")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 class KubeRoutes:
     """The API over one store. `watches` are the streams that are open."""
 
-    def __init__(self, store: ResourceStore) -> None:
+    def __init__(self, store: ResourceStore, authorizer: Authorizer, reviews: Reviews, agents: NodeAgents) -> None:
         self._store = store
+        self._authorizer = authorizer
+        self._reviews = reviews
+        self._subresources = Subresources(store, PodRoutes(store, agents))
         self.watches: set[WatchStream] = set()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer any request; a failure becomes its Status object."""
+    async def handle(self, request: web.Request, user: User) -> web.StreamResponse:
+        """Answer any request of a user who may make it; a failure becomes its Status object."""
         try:
-            return await self._answer(request)
+            path = parse_path(request.path, self._store.registry)
+            if path is None:
+                return inform(request, self._store.registry)
+            return await self._answer(request, path, user)
         except ApiFailure as failure:
-            return json_response(failure.body, failure.code)
+            return failure_answer(failure)
+        except RecursionError:
+            return failure_answer(bad_request("the object is nested too deeply"))
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if _path_of(request) in HEALTH_PATHS:
-            return web.Response(text="ok")
-        path = parse_path(_path_of(request), self._resources())
-        if path is None:
-            return self._outside_resources(request)
-        check_accepts_json(request.headers.get("Accept", ""))
-        if request.method not in ("GET", "HEAD"):
-            check_no_dry_run(request.query)
+    async def _answer(self, request: web.Request, path: ResourcePath, user: User) -> web.StreamResponse:
+        if request.method == "HEAD" and not path.kind.custom:
+            raise method_not_allowed(path.kind, "")
+        if path.kind in REVIEW_KINDS and not path.watch:
+            return await self._reviews.handle(request, path, user)
+        accept = request.headers.get("Accept", "")
+        if path.watch:
+            if path.kind in REVIEW_KINDS or request.method not in ("GET", "HEAD"):
+                raise method_not_allowed(path.kind, _VERBS.get(request.method, ""))
+            return await self._watch(request, path, accept)
+        if path.subresource is not None:
+            return await self._subresources.handle(request, path)
         if path.name is None:
-            return await self._collection(request, path)
-        if path.subresource is None:
-            return await self._object(request, path)
-        return await self._subresource(request, path)
+            return await self._collection(request, path, accept)
+        return await self._object(request, path, negotiate(accept, custom=path.kind.custom), user)
 
-    def _resources(self) -> Resources:
-        return {(kind.group, kind.version, kind.plural): kind for kind in self._store.kinds}
-
-    def _outside_resources(self, request: web.Request) -> web.Response:
-        found = document(_path_of(request), self._store.kinds)
-        if found is not None:
-            if request.method not in ("GET", "HEAD"):
-                raise method_not_allowed(None, request.method)
-            return json_response(found)
-        built_in = {kind.group for kind in self._store.kinds if kind.group and not kind.custom}
-        match _path_of(request).strip("/").split("/"):
-            case ["api", *_]:
-                raise no_such_resource()
-            case ["apis", group, *_] if group in built_in:
-                raise no_such_resource()
-        return web.Response(text="404 page not found\n", status=404)
-
-    async def _collection(self, request: web.Request, path: ResourcePath) -> web.StreamResponse:
+    async def _collection(self, request: web.Request, path: ResourcePath, accept: str) -> web.StreamResponse:
         kind = path.kind
-        if request.method in ("GET", "HEAD"):
-            options = list_options(kind, request.query)
-            if options.watch:
-                return await self._watch(request, path, options)
-            return json_response(self._list(path, options))
-        if request.method == "POST" and (path.namespace is not None or not kind.namespaced):
-            obj = await read_object(request, kind, path.namespace, None)
-            return json_response(self._store.create(kind, obj, path.namespace), 201)
+        match request.method:
+            case "GET" | "HEAD":
+                options = list_options(kind, request.query)
+                if options.watch:
+                    return await self._watch(request, path, accept)
+                form = negotiate(accept, custom=path.kind.custom)
+                page = self._store.page(path.served.storage, path.namespace, options)
+                return answer(self._shown(request, path, form).of_list(page), form)
+            case "POST" if path.namespace is not None or not kind.namespaced:
+                return await self._create(request, path, negotiate(accept, custom=path.kind.custom))
+            case "DELETE" if (path.namespace is not None or not kind.namespaced) and kind != NAMESPACE:
+                form = negotiate(accept, custom=path.kind.custom)
+                selection = list_options(kind, request.query)
+                options_of_delete = await read_delete_options(request)
+                deleted = self._store.delete_collection(
+                    path.served.storage, path.namespace, selection, options_of_delete
+                )
+                return answer(self._shown(request, path, form).of_list(deleted), form)
+        if kind.custom and kind.namespaced and path.namespace is None:
+            return inform(request, self._store.registry)  # there is nothing of that method
         if request.method in ("PUT", "PATCH") and kind.custom:
             raise bad_request("name must be provided")
         raise method_not_allowed(kind, _VERBS.get(request.method, ""))
 
-    async def _object(self, request: web.Request, path: ResourcePath) -> web.Response:
+    async def _object(self, request: web.Request, path: ResourcePath, form: Form, user: User) -> web.Response:
         kind, name = path.kind, path.name or ""
         match request.method:
             case "GET" | "HEAD":
-                return json_response(self._store.get(kind, name, path.namespace))
+                self._store.check_version(version_parameter(request.query.get("resourceVersion", "")))
+                obj = self._store.get(path.served.storage, name, path.namespace)
+                return self._answer_object(request, path, form, obj)
             case "PUT":
-                obj = await read_object(request, kind, path.namespace, name)
-                return json_response(self._store.update(kind, obj, path.namespace))
+                return await self._update(request, path, form, user)
             case "PATCH":
-                merged = await self._merged(request, path)
-                return json_response(self._store.update(kind, merged, path.namespace))
+                return await self._patch(request, path, form, user)
             case "DELETE":
-                options = await read_delete_options(request)
-                obj, gone = self._store.delete(kind, name, path.namespace, options)
-                as_object = kind.returns_deleted or not gone
-                return json_response(obj if as_object else success(kind, name, obj["metadata"]["uid"]))
+                return await self._delete(request, path, form)
+        if request.method == "POST" and kind.custom:
+            return await self._create(request, path, form)
         raise method_not_allowed(kind, _VERBS.get(request.method, ""))
 
-    async def _subresource(self, request: web.Request, path: ResourcePath) -> web.Response:
+    async def _create(self, request: web.Request, path: ResourcePath, form: Form) -> web.Response:
+        options = read_write_options(request, "Create")
+        obj, warnings = await read_object(request, path, options, name=None)
+        return self._created(request, path, form, obj, options, warnings)
+
+    def _created(
+        self,
+        request: web.Request,
+        path: ResourcePath,
+        form: Form,
+        obj: Object,
+        options: WriteOptions,
+        warnings: list[str],
+        *,
+        tracked: bool = False,
+    ) -> web.Response:
+        writer = _writer(options, tracked=tracked)
+        with with_warnings(warnings):
+            new = self._store.create(path.served.storage, obj, path.namespace, writer=writer, dry_run=options.dry_run)
+        return self._answer_object(request, path, form, new, 201, [*warnings, *writer.warnings])
+
+    async def _update(self, request: web.Request, path: ResourcePath, form: Form, user: User) -> web.Response:
+        options = read_write_options(request, "Update")
+        obj, warnings = await read_object(request, path, options, name=path.name)
+        if path.kind in CREATED_BY_UPDATE and not self._store.holds(path.kind, path.name or "", path.namespace):
+            self._check_create(path, user)
+            return self._created(request, path, form, obj, options, warnings)
+        writer = _writer(options)
+        with with_warnings(warnings):
+            new = self._store.update(path.served.storage, obj, path.namespace, writer=writer, dry_run=options.dry_run)
+        return self._answer_object(request, path, form, new, 200, [*warnings, *writer.warnings])
+
+    async def _patch(self, request: web.Request, path: ResourcePath, form: Form, user: User) -> web.Response:
+        body, sent_as = await read_body(request), media_type(request)
+        patch = patched_object(
+            self._store, path, body, sent_as, lambda apply: read_write_options(request, "Patch", apply=apply)
+        )
+        if patch.created:
+            self._check_create(path, user)
+            return self._created(request, path, form, patch.obj, patch.options, patch.warnings, tracked=True)
+        writer = _writer(patch.options, tracked=patch.tracked)
+        with with_warnings(patch.warnings):
+            new = self._store.update(
+                path.served.storage, patch.obj, path.namespace, writer=writer, dry_run=patch.options.dry_run
+            )
+        return self._answer_object(request, path, form, new, 200, [*patch.warnings, *writer.warnings])
+
+    def _check_create(self, path: ResourcePath, user: User) -> None:
+        """Check that who may update or patch may also make what was not there (403)."""
+        kind, namespace, name = path.kind, path.namespace or "", path.name or ""
+        attributes = Attributes("create", kind.group, kind.plural, "", namespace, name)
+        self._authorizer.check(user, attributes)
+
+    async def _delete(self, request: web.Request, path: ResourcePath, form: Form) -> web.Response:
         kind, name = path.kind, path.name or ""
-        if path.subresource != "status" or not kind.has_status:
-            raise not_found(kind, name) if kind.custom else no_such_resource()
-        match request.method:
-            case "GET" | "HEAD":
-                return json_response(self._store.get(kind, name, path.namespace))
-            case "PUT":
-                obj = await read_object(request, kind, path.namespace, name)
-                return json_response(self._store.update_status(kind, obj, path.namespace))
-            case "PATCH":
-                merged = await self._merged(request, path)
-                return json_response(self._store.update_status(kind, merged, path.namespace))
-        raise method_not_allowed(kind, _VERBS.get(request.method, ""))
+        options: DeleteOptions = await read_delete_options(request)
+        obj, gone = self._store.delete(path.served.storage, name, path.namespace, options)
+        status = 202 if not gone and options.orphan_dependents is False else 200
+        if kind.returns_deleted or not gone:
+            return self._answer_object(request, path, form, obj, status)
+        return answer(success(kind, name, obj["metadata"]["uid"]), form, status)
 
-    async def _merged(self, request: web.Request, path: ResourcePath) -> Object:
-        """The stored object with the request's merge patch applied."""
-        patch = await read_merge_patch(request, path.kind)
-        old = self._store.get(path.kind, path.name or "", path.namespace)
-        return check_envelope(merge_patch(old, patch), path.kind, path.namespace, path.name)
+    def _answer_object(
+        self,
+        request: web.Request,
+        path: ResourcePath,
+        form: Form,
+        obj: Object,
+        status: int = 200,
+        warnings: list[str] | None = None,
+    ) -> web.Response:
+        deprecated = [path.served.deprecation] if path.served.deprecation else []
+        shown = self._shown(request, path, form).of_object(obj)
+        return answer(shown, form, status, [*deprecated, *(warnings or ())])
 
-    def _list(self, path: ResourcePath, options: ListOptions) -> Object:
-        kind = path.kind
-        objects = self._store.list(kind, path.namespace, options.selector)
-        return {
-            "kind": f"{kind.kind}List",
-            "apiVersion": kind.api_version,
-            "metadata": {**({"continue": ""} if kind.custom else {}), "resourceVersion": str(self._store.version)},
-            "items": objects if kind.custom else [_untyped(obj) for obj in objects],
-        }
+    def _shown(self, request: web.Request, path: ResourcePath, form: Form) -> Presentation:
+        return Presentation(
+            path.kind,
+            form,
+            datetime.now(UTC),
+            include_parameter(request.query) if form.shape == "Table" else "Metadata",
+            path.served.columns,
+            path.served.list_kind,
+        )
 
-    async def _watch(self, request: web.Request, path: ResourcePath, options: ListOptions) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, path: ResourcePath, accept: str) -> web.StreamResponse:
+        options: ListOptions = list_options(path.kind, request.query, name=path.name, watch=path.watch)
+        form = negotiate_watch(accept, custom=path.kind.custom)
+        include = include_parameter(request.query) if form.shape == "Table" else "Metadata"
+        writer = EventWriter(path.kind, form, include=include, columns=path.served.columns)
         try:
-            stream = WatchStream(self._store, path.kind, path.namespace, options)
+            stream = WatchStream(self._store, path.served.storage, path.namespace, options, writer)
         except ApiFailure as failure:
             return web.Response(body=error_event(failure), content_type="application/json")
         self.watches.add(stream)
@@ -148,16 +215,5 @@ class KubeRoutes:
             self.watches.discard(stream)
 
 
-def json_response(body: Any, status: int = 200) -> web.Response:
-    """An answer in JSON."""
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
-
-
-def _path_of(request: web.Request) -> str:
-    """The path within the API, below what leads to it on this server."""
-    return f"/{request.match_info['path']}"
-
-
-def _untyped(obj: Object) -> Object:
-    """An item of a built-in kind's list, which does not repeat the kind."""
-    return {name: value for name, value in obj.items() if name not in ("kind", "apiVersion")}
+def _writer(options: WriteOptions, *, tracked: bool = False) -> Writer:
+    return Writer(datetime.now(UTC), options.manager, tracked)

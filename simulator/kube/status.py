@@ -1,18 +1,30 @@
 """The failures of the Kubernetes API, as the `Status` objects that a client reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.kube.access.attributes import Attributes
+from simulator.kube.go_text import go_quoted
 from simulator.kube.kinds import Kind, Object
 
 
 class ApiFailure(Exception):  # noqa: N818 - an answer of the API rather than a fault
-    """A request is answered with this failure; `body` is the Status object."""
+    """A request is answered with this failure; `body` is the Status object, `warnings` go with it."""
 
-    def __init__(self, code: int, message: str, reason: str = "", details: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        reason: str = "",
+        details: Mapping[str, Any] | None = None,
+        *,
+        warnings: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.warnings = tuple(warnings)
         self.body: Object = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -23,6 +35,16 @@ class ApiFailure(Exception):  # noqa: N818 - an answer of the API rather than a 
             **({"details": dict(details)} if details is not None else {}),
             "code": code,
         }
+
+
+@contextmanager
+def with_warnings(warnings: Sequence[str]) -> Iterator[None]:
+    """Let a failure within carry these warnings, too."""
+    try:
+        yield
+    except ApiFailure as failure:
+        failure.warnings = (*warnings, *failure.warnings)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +84,7 @@ def success(kind: Kind, name: str, uid: str) -> Object:
 
 def not_found(kind: Kind, name: str) -> ApiFailure:
     """No such object (404)."""
-    return ApiFailure(404, f'{kind.resource} "{name}" not found', "NotFound", _details(kind, name))
+    return ApiFailure(404, f"{kind.resource} {go_quoted(name)} not found", "NotFound", _details(kind, name))
 
 
 def no_such_resource() -> ApiFailure:
@@ -73,14 +95,14 @@ def no_such_resource() -> ApiFailure:
 def already_exists(kind: Kind, name: str, *, terminating: bool) -> ApiFailure:
     """The name is taken (409), perhaps by an object that waits for its finalizers."""
     prefix = "object is being deleted: " if terminating else ""
-    message = f'{prefix}{kind.resource} "{name}" already exists'
+    message = f"{prefix}{kind.resource} {go_quoted(name)} already exists"
     return ApiFailure(409, message, "AlreadyExists", _details(kind, name))
 
 
 def conflict(kind: Kind, name: str, problem: str = "") -> ApiFailure:
     """The object is not the one that was read (409)."""
     problem = problem or ("the object has been modified; please apply your changes to the latest version and try again")
-    message = f'Operation cannot be fulfilled on {kind.resource} "{name}": {problem}'
+    message = f"Operation cannot be fulfilled on {kind.resource} {go_quoted(name)}: {problem}"
     return ApiFailure(409, message, "Conflict", _details(kind, name))
 
 
@@ -115,9 +137,43 @@ def namespace_terminating(kind: Kind, name: str, namespace: str) -> ApiFailure:
     return ApiFailure(403, message, "Forbidden", {**_details(kind, name), "causes": [cause]})
 
 
+def definition_terminating(kind: Kind, name: str) -> ApiFailure:
+    """No object can be created of a resource whose definition is being deleted (403)."""
+    problem = "create not allowed while custom resource definition is terminating"
+    return ApiFailure(403, f'{kind.resource} "{name}" is forbidden: {problem}', "Forbidden", _details(kind, name))
+
+
+def immortal_namespace(name: str) -> ApiFailure:
+    """The namespace is one that stays (403)."""
+    message = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+    return ApiFailure(403, message, "Forbidden", {"name": name, "kind": "namespaces"})
+
+
 def bad_request(message: str) -> ApiFailure:
     """The request cannot be understood (400)."""
     return ApiFailure(400, message, "BadRequest")
+
+
+def forbidden(attributes: Attributes, user: str, reason: str = "") -> ApiFailure:
+    """The user may not do this (403); `reason` says what may be behind it."""
+    prefix, what, details = "forbidden", f'path "{attributes.path}"', {}
+    if attributes.resource:
+        resource = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
+        named = f' "{attributes.name}"' if attributes.name else ""
+        prefix = f"{resource}{named} is forbidden"
+        subresource = f"/{attributes.subresource}" if attributes.subresource else ""
+        scope = f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
+        what = f'resource "{attributes.resource}{subresource}" in API group "{attributes.group}" {scope}'
+        details = {
+            **({"name": attributes.name} if attributes.name else {}),
+            **({"group": attributes.group} if attributes.group else {}),
+            "kind": attributes.resource,
+        }
+    problem = f'User "{user}" cannot {attributes.verb} {what}'
+    for character, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        problem = problem.replace(character, written)  # as the real server does, lest a browser should read HTML
+    suffix = f": {reason}" if reason else ""
+    return ApiFailure(403, f"{prefix}: {problem}{suffix}", "Forbidden", details)
 
 
 def unauthorized() -> ApiFailure:
@@ -137,14 +193,43 @@ def invalid_update(kind: Kind, name: str, cause: Cause) -> ApiFailure:
     return _invalid(kind.resource, name, kind.group, kind.plural, [cause])
 
 
-def invalid_options(options: str, cause: Cause) -> ApiFailure:
-    """A parameter of the request breaks a rule (422); `options` is such as `ListOptions`."""
-    return _invalid(f"{options}.meta.k8s.io", "", "meta.k8s.io", options, [cause])
+def invalid_options(options: str, *causes: Cause) -> ApiFailure:
+    """Parameters of the request break rules (422); `options` is such as `ListOptions`."""
+    return _invalid(f"{options}.meta.k8s.io", "", "meta.k8s.io", options, causes)
 
 
 def expired(asked: int, oldest: int) -> ApiFailure:
     """The watch history does not reach back to version `asked` (410)."""
     return ApiFailure(410, f"too old resource version: {asked} ({oldest})", "Expired")
+
+
+def list_expired() -> ApiFailure:
+    """The state that a list asks for is forgotten (410)."""
+    return ApiFailure(410, "The resourceVersion for the provided list is too old.", "Expired")
+
+
+def continue_expired(token: str) -> ApiFailure:
+    """The state whose list was to go on is forgotten (410); with `token` it can go on in the state of now."""
+    failure = ApiFailure(
+        410,
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+        "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+        "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+        "modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+        "Expired",
+    )
+    failure.body["metadata"] = {"continue": token}
+    return failure
+
+
+def too_large_version(asked: int, current: int) -> ApiFailure:
+    """Nothing of a version as new as `asked` has been written yet (504)."""
+    details = {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        "retryAfterSeconds": 1,
+    }
+    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    return ApiFailure(504, message, "Timeout", details)
 
 
 def method_not_allowed(kind: Kind | None, verb: str) -> ApiFailure:
@@ -176,7 +261,7 @@ def _details(kind: Kind, name: str) -> dict[str, Any]:
 
 
 def _invalid(subject: str, name: str, group: str, kind_name: str, causes: Sequence[Cause]) -> ApiFailure:
-    problems = [f"{cause.field}: {cause.message}" for cause in causes]
+    problems = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
     text = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
     details = {
         **({"name": name} if name else {}),
@@ -184,4 +269,4 @@ def _invalid(subject: str, name: str, group: str, kind_name: str, causes: Sequen
         "kind": kind_name,
         "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes],
     }
-    return ApiFailure(422, f'{subject} "{name}" is invalid: {text}', "Invalid", details)
+    return ApiFailure(422, f"{subject} {go_quoted(name)} is invalid: {text}", "Invalid", details)

@@ -22,13 +22,13 @@ from simulator.kube.informer import Informer, Key
 from simulator.kube.kinds import DEPLOYMENT, GPUUNIT, NAMESPACE, POD, Object
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
+from tests.kube.samples import NS, pod_spec, sample
 
-NS = "runtime-instance"
 WAIT_S = 10
 
 
 def unit(name: str = "u1", **metadata: Any) -> Object:
-    return {"metadata": {"name": name, "namespace": NS, **metadata}, "spec": {"gpu": 1}}
+    return {"metadata": {"name": name, "namespace": NS, **metadata}, "spec": {"specName": "s", "gpu": 1}}
 
 
 @contextlib.asynccontextmanager
@@ -50,7 +50,7 @@ def named(name: str) -> Any:
 async def test_objects_are_created_read_and_listed(cluster: Cluster) -> None:
     created = await cluster.create(GPUUNIT, unit(labels={"a": "b"}))
     await cluster.create(GPUUNIT, unit("u2"))
-    assert (created["kind"], created["spec"]) == ("GPUUnit", {"gpu": 1})
+    assert (created["kind"], created["spec"]) == ("GPUUnit", {"specName": "s", "gpu": 1})
     assert await cluster.get(GPUUNIT, "u1", NS) == created
     assert [obj["metadata"]["name"] for obj in await cluster.list(GPUUNIT)] == ["u1", "u2"]
     assert [obj["metadata"]["name"] for obj in await cluster.list(GPUUNIT, NS, {"a": "b"})] == ["u1"]
@@ -58,7 +58,7 @@ async def test_objects_are_created_read_and_listed(cluster: Cluster) -> None:
 
 
 async def test_listed_objects_know_their_kind(cluster: Cluster) -> None:
-    created = await cluster.create(POD, {"metadata": {"name": "p", "namespace": NS}, "spec": {}})
+    created = await cluster.create(POD, sample(POD, "p", namespace=NS))
     assert await cluster.list(POD) == [created]
 
 
@@ -72,9 +72,9 @@ async def test_a_cluster_scoped_kind_has_no_namespace(cluster: Cluster) -> None:
 
 async def test_the_second_of_two_writers_gets_a_conflict(cluster: Cluster) -> None:
     stale = await cluster.create(GPUUNIT, unit())
-    fresh = await cluster.update(GPUUNIT, {**stale, "spec": {"gpu": 2}})
+    fresh = await cluster.update(GPUUNIT, {**stale, "spec": {"specName": "s", "gpu": 2}})
     with pytest.raises(ConflictError, match="the object has been modified"):
-        await cluster.update(GPUUNIT, {**stale, "spec": {"gpu": 3}})
+        await cluster.update(GPUUNIT, {**stale, "spec": {"specName": "s", "gpu": 3}})
     with pytest.raises(ConflictError):
         await cluster.update_status(GPUUNIT, {**stale, "status": {"phase": "Ready"}})
     assert await cluster.get(GPUUNIT, "u1", NS) == fresh
@@ -83,16 +83,15 @@ async def test_the_second_of_two_writers_gets_a_conflict(cluster: Cluster) -> No
 async def test_patch_merges_and_status_is_apart(cluster: Cluster) -> None:
     await cluster.create(GPUUNIT, unit())
     patched = await cluster.patch(GPUUNIT, "u1", {"spec": {"image": "i", "gpu": None}, "status": {"phase": "No"}}, NS)
-    assert (patched["spec"], patched.get("status")) == ({"image": "i"}, None)
+    assert (patched["spec"], patched.get("status")) == ({"specName": "s", "image": "i"}, None)
     patched = await cluster.patch_status(GPUUNIT, "u1", {"spec": {"image": "j"}, "status": {"phase": "Ready"}}, NS)
-    assert (patched["spec"], patched["status"]) == ({"image": "i"}, {"phase": "Ready"})
+    assert (patched["spec"], patched["status"]) == ({"specName": "s", "image": "i"}, {"phase": "Ready"})
     updated = await cluster.update_status(GPUUNIT, {**patched, "status": {"phase": "Failed"}})
     assert (updated["status"], updated["metadata"]["generation"]) == ({"phase": "Failed"}, 2)
 
 
 async def test_a_pod_is_deleted_with_a_grace_period(cluster: Cluster) -> None:
-    pod = {"metadata": {"name": "p", "namespace": NS}, "spec": {"nodeName": "local"}}
-    await cluster.create(POD, pod)
+    await cluster.create(POD, {**sample(POD, "p", namespace=NS), "spec": pod_spec(nodeName="local")})
     await cluster.delete(POD, "p", NS, grace_period_s=5)
     assert (await cluster.get(POD, "p", NS))["metadata"]["deletionGracePeriodSeconds"] == 5
     await cluster.delete(POD, "p", NS, grace_period_s=0)
@@ -102,7 +101,7 @@ async def test_a_pod_is_deleted_with_a_grace_period(cluster: Cluster) -> None:
 async def test_dependents_go_with_their_owner(cluster: Cluster) -> None:
     owner = await cluster.create(GPUUNIT, unit())
     reference = {"apiVersion": owner["apiVersion"], "kind": "GPUUnit", "name": "u1", "uid": owner["metadata"]["uid"]}
-    await cluster.create(DEPLOYMENT, unit("d", ownerReferences=[reference]))
+    await cluster.create(DEPLOYMENT, sample(DEPLOYMENT, "d", namespace=NS, ownerReferences=[reference]))
     await cluster.delete(GPUUNIT, "u1", NS)
     assert await cluster.list(DEPLOYMENT) == []
 
@@ -192,7 +191,7 @@ async def test_waiting_in_vain_times_out(cluster: Cluster) -> None:
 async def test_an_informer_lists_again_after_the_history_is_lost(tmp_path: Path) -> None:
     """The server restarts empty on the same port: what is gone is gone from the copy, what is new is in it."""
     kubeconfig = tmp_path / "kubeconfig"
-    async with KubeServer(ResourceStore(), secret="same") as first:
+    async with KubeServer(ResourceStore()) as first:
         first.write_kubeconfig(kubeconfig)
         port = int(first.url.rpartition(":")[2])
         async with Cluster(kubeconfig, field_manager="tests") as cluster:
@@ -204,8 +203,8 @@ async def test_an_informer_lists_again_after_the_history_is_lost(tmp_path: Path)
                 await informer.wait_for(named("before"), WAIT_S)
                 await first.__aexit__(None, None, None)
                 store = ResourceStore()
-                store.create(GPUUNIT, {"metadata": {"name": "after"}}, NS)
-                async with KubeServer(store, port, secret="same"):
+                store.create(GPUUNIT, sample(GPUUNIT, "after"), NS)
+                async with KubeServer(store, port, first.credentials):
                     await informer.wait_for(named("after"), WAIT_S)
                     assert informer.get(NS, "before") is None
     assert sorted(changed) == [(NS, "after"), (NS, "before"), (NS, "before")]
@@ -227,7 +226,7 @@ async def test_an_informer_lists_again_after_410(tmp_path: Path, monkeypatch: py
                 answer = await listed(*arguments)
                 if lists == 1:
                     for number in range(5):
-                        store.create(GPUUNIT, {"metadata": {"name": f"u{number}"}}, NS)
+                        store.create(GPUUNIT, sample(GPUUNIT, f"u{number}"), NS)
                 return answer
 
             monkeypatch.setattr(cluster, "list_with_version", slow_list)

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.kube.kinds import GPUUNIT, Object
+from simulator.kube.patching.merge import merge_patch
 from simulator.kube.selectors import parse_selector
 from simulator.kube.status import ApiFailure
 from simulator.kube.store import ResourceStore
-from simulator.kube.strategy import merge_patch
 
 NS = "runtime-instance"
 STEPS = st.tuples(
@@ -25,7 +25,7 @@ def take(store: ResourceStore, action: str, name: str, value: str) -> None:
         if action == "create":
             finalizers = ["example.com/hold"] if value == "b" else []
             metadata = {"name": name, "labels": {"app": value}, "finalizers": finalizers}
-            store.create(GPUUNIT, {"metadata": metadata, "spec": {}}, NS)
+            store.create(GPUUNIT, {"metadata": metadata, "spec": {"specName": "s"}}, NS)
         elif action == "delete":
             store.delete(GPUUNIT, name, NS)
         elif action == "status":

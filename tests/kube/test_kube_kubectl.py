@@ -10,9 +10,9 @@ import pytest
 
 from simulator.kube.kinds import GPUUNIT, SECRET
 from simulator.kube.store import ResourceStore
+from tests.kube.samples import NS, sample
 
 KUBECTL = shutil.which("kubectl")
-NS = "runtime-instance"
 WAIT_S = 30
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")]
@@ -51,7 +51,7 @@ async def test_kubectl_reads_and_patches_a_secret(store: ResourceStore, kubectl:
 
 
 async def test_kubectl_reads_patches_and_deletes(store: ResourceStore, kubectl: Kubectl) -> None:
-    unit = store.create(GPUUNIT, {"metadata": {"name": "u1"}, "spec": {"gpu": 1}}, NS)
+    unit = store.create(GPUUNIT, sample(GPUUNIT, "u1"), NS)
     store.update_status(GPUUNIT, {**unit, "status": {"phase": "Ready"}}, NS)
 
     code, output = await kubectl("get", "gpuunits", "-n", NS, "-o", "json")
@@ -62,7 +62,7 @@ async def test_kubectl_reads_patches_and_deletes(store: ResourceStore, kubectl: 
         0,
         "gpuunit.runtime.lokiwager.io/u1 patched",
     )
-    assert store.get(GPUUNIT, "u1", NS)["spec"] == {"gpu": 2}
+    assert store.get(GPUUNIT, "u1", NS)["spec"] == {"specName": "s", "gpu": 2}
     assert await kubectl("delete", "gpuunit", "u1") == (0, 'gpuunit.runtime.lokiwager.io "u1" deleted')
     assert store.list(GPUUNIT) == []
     assert await kubectl("get", "gpuunit", "u1") == (

@@ -1,0 +1,1 @@
+"""What the API server knows of the built-in kinds beyond their schemas: defaults, rules, and what it sets itself."""

@@ -1,0 +1,107 @@
+"""What CustomResourceDefinitions bring about: their resources are served while they are there, and go with them."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from simulator.kube.crds import CLEANUP, crd_status, is_established, is_terminating, served_by, with_termination
+from simulator.kube.deletion import DeleteOptions, is_deleting, without_finalizer
+from simulator.kube.garbage import Delete
+from simulator.kube.kinds import CUSTOM_RESOURCE_DEFINITION, Kind, Object
+from simulator.kube.objects import Objects
+from simulator.kube.ownership import ObjectRef
+from simulator.kube.registry import Registry, Served
+from simulator.kube.strategy import timestamp
+
+Replace = Callable[[ObjectRef, Object, Object], Object]
+
+
+class DefinitionController:
+    """Accepts the names of definitions, and has what they define served."""
+
+    def __init__(
+        self, objects: Objects, registry: Registry, replace: Replace, delete: Delete, now: Callable[[], datetime]
+    ) -> None:
+        self._objects = objects
+        self._registry = registry
+        self._replace = replace
+        self._delete = delete
+        self._now = now
+        self._to_clean_up: dict[str, None] = {}  # in the order in which they came
+        objects.observe(self._on_change)
+
+    def serve(self, name: str) -> None:
+        """See to a definition that was written: say in its status what became of it, and serve what it defines."""
+        ref = (CUSTOM_RESOURCE_DEFINITION, "", name)
+        definition = self._objects.get(ref)
+        if definition is None or is_deleting(definition):
+            return
+        others = [other for other in self._objects.of(CUSTOM_RESOURCE_DEFINITION).values() if other is not definition]
+        status = crd_status(definition, others, timestamp(self._now()))
+        definition = self._replace(ref, definition, {**definition, "status": status})
+        if not is_established(definition):
+            return
+        for known in self._known(definition):
+            self._registry.remove(known.kind)
+        resources = served_by(definition)
+        for served in resources:
+            self._registry.add(served)
+            self._objects.add_kind(served.storage, [version.kind.version for version in resources])
+
+    def is_ending(self, kind: Kind) -> bool:
+        """Whether the definition of a custom kind is being deleted."""
+        definition = self._objects.get((CUSTOM_RESOURCE_DEFINITION, "", kind.resource))
+        return definition is not None and is_terminating(definition)
+
+    def work(self) -> bool:
+        """Delete what is left of resources whose definition goes, and say whether there was anything to look at."""
+        names, self._to_clean_up = list(self._to_clean_up), {}
+        for name in names:
+            definition = self._objects.get((CUSTOM_RESOURCE_DEFINITION, "", name))
+            if definition is not None and CLEANUP in (definition["metadata"].get("finalizers") or ()):
+                self._clean_up(name, definition)
+        return bool(names)
+
+    def _clean_up(self, name: str, definition: Object) -> None:
+        ref, now = (CUSTOM_RESOURCE_DEFINITION, "", name), self._now()
+        if is_established(definition):
+            in_progress = ("InstanceDeletionInProgress", "CustomResource deletion is in progress")
+            definition = self._replace(ref, definition, with_termination(definition, True, *in_progress, now))
+            for kind in {served.storage for served in self._known(definition)}:
+                instances = list(self._objects.of(kind).items())
+                for (namespace, held), obj in instances:
+                    if not is_deleting(obj):
+                        self._delete((kind, namespace, held), DeleteOptions())
+                if instances:
+                    # What they owned is collected while their kind is still known.
+                    if not self._objects.of(kind):
+                        self._to_clean_up[name] = None
+                    return
+            outcome = ("InstanceDeletionCompleted", "removed all instances")
+        else:
+            outcome = ("NeverEstablished", "resource was never established")
+        done = with_termination(definition, False, *outcome, now)
+        self._replace(ref, definition, without_finalizer(done, CLEANUP))
+
+    def _on_change(self, ref: ObjectRef, before: Object | None, after: Object | None) -> None:
+        kind, _, name = ref
+        if kind.custom and self.is_ending(kind):
+            self._to_clean_up[kind.resource] = None
+        if kind == CUSTOM_RESOURCE_DEFINITION and after is not None and is_deleting(after):
+            self._to_clean_up[name] = None
+        if kind == CUSTOM_RESOURCE_DEFINITION and after is None and before is not None:
+            self._stop_serving(before)
+
+    def _stop_serving(self, definition: Object) -> None:
+        for known in self._known(definition):
+            self._registry.remove(known.kind)
+            if known.storage in self._objects.kinds:
+                self._objects.remove_kind(known.storage)
+
+    def _known(self, definition: Object) -> list[Served]:
+        spec = definition["spec"]
+        defined = (spec["group"], spec["names"]["plural"])
+        return [
+            served
+            for served in self._registry
+            if served.kind.custom and (served.kind.group, served.kind.plural) == defined
+        ]

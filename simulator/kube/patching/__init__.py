@@ -1,0 +1,1 @@
+"""Patches: what each of the media types of a PATCH makes of a stored object."""
