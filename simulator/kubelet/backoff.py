@@ -16,6 +16,18 @@ def restart_delay_s(previous_s: float | None, ran_s: float) -> float:
     return pull_delay_s(previous_s)
 
 
+def probe_restart_delay_s(previous_s: float | None, ran_s: float, *, ended_before: bool) -> tuple[float | None, float]:
+    """Back-off and waiting time after a probe ended a container, which is looked at while that container still runs.
+
+    So what counts is how long ago the run before it ended (`ended_before`: there was one); the first is forgiven
+    altogether. Returns the new `previous_s` and the seconds to wait.
+    """
+    if not ended_before:
+        return previous_s, 0.0
+    delay_s = restart_delay_s(previous_s, ran_s)
+    return delay_s, delay_s if ran_s < delay_s else 0.0
+
+
 def pull_delay_s(previous_s: float) -> float:
     """Delay after another failure: 10 s at first (`previous_s` 0), then doubling up to 5 minutes."""
     return min(previous_s * 2, LONGEST_DELAY_S) if previous_s else FIRST_DELAY_S

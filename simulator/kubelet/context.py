@@ -1,10 +1,11 @@
 """What the containers of one pod share: where they run, with what, and how they report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 
+from simulator.kube.client import Cluster
 from simulator.kube.kinds import Object
 from simulator.kubelet.events import EventRecorder, EventType
 from simulator.kubelet.images import ImageTable
@@ -19,9 +20,11 @@ class Node:
     """What all pods of this kubelet share. `time_scale` shortens back-offs and probe periods, but no grace period.
 
     With `mount_namespaces` a container sees its volumes at their mount paths; with `separate_users` it runs under a
-    user of its own. `kept_logs` is where the logs of pods go that are gone; None: nowhere.
+    user of its own. `kept_logs` is where the logs of pods go that are gone; None: nowhere. `pulled` are the images
+    that took their time to be pulled, and are here now.
     """
 
+    cluster: Cluster
     processes: Processes
     images: ImageTable
     recorder: EventRecorder
@@ -30,6 +33,11 @@ class Node:
     mount_namespaces: bool
     separate_users: bool
     kept_logs: Path | None = None
+    pulled: set[str] = field(default_factory=set)
+
+    def has_image(self, image: str) -> bool:
+        """Whether the image was pulled."""
+        return image in self.pulled
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,11 @@ class PodContext:
     directory: Path
     volumes: dict[str, Path]
     ports: dict[int, int]
+
+    @property
+    def namespace(self) -> str:
+        """The pod's namespace."""
+        return str(self.pod["metadata"]["namespace"])
 
     @property
     def full_name(self) -> str:

@@ -1,7 +1,7 @@
 """Kubernetes Events about pods and Deployments: what `kubectl describe` shows."""
 
 import asyncio
-import secrets
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -11,11 +11,13 @@ import structlog
 from simulator.errors import KubeError
 from simulator.kube.client import Cluster
 from simulator.kube.kinds import EVENT, Object
-from simulator.kubelet.pods import NODE_NAME
 from simulator.kubelet.timestamps import format_time, now
 
 REPEAT_INTERVAL_S: Final = 1.0
 """A repeated event is written this often at most; its count is exact all the same."""
+
+MOST_KNOWN: Final = 4096
+"""Events that are counted up when they are seen again; the oldest give way, and begin anew."""
 
 EventType = Literal["Normal", "Warning"]
 _log = structlog.get_logger(__name__)
@@ -40,10 +42,14 @@ class _Entry:
 
 
 class EventRecorder:
-    """Writes events in the background, in order; the same event again counts up (object, reason and message)."""
+    """Writes events in the background, in order; the same event again counts up (object, reason and message).
 
-    def __init__(self, cluster: Cluster) -> None:
+    `host` is the node that they come from, "" for what runs on none.
+    """
+
+    def __init__(self, cluster: Cluster, host: str = "") -> None:
         self._cluster = cluster
+        self._host = host
         self._entries: dict[_Key, _Entry] = {}
         self._due: asyncio.Queue[_Entry] = asyncio.Queue()
 
@@ -54,7 +60,9 @@ class EventRecorder:
         key = _Key(about["metadata"]["uid"], field, kind, reason, message)
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _Entry(_new_event(about, key, source, now()))
+            entry = self._entries[key] = _Entry(_new_event(about, key, source, self._host, now()))
+            if len(self._entries) > MOST_KNOWN:
+                del self._entries[next(iter(self._entries))]
         else:
             entry.event = {**entry.event, "count": entry.event["count"] + 1, "lastTimestamp": format_time(now())}
         if not entry.waiting:
@@ -89,7 +97,12 @@ class EventRecorder:
             await self._cluster.create(EVENT, event)
 
 
-def _new_event(about: Object, key: _Key, source: str, time: datetime) -> Object:
+def event_name(about: Object) -> str:
+    """The name of a new event, by which those about one object come in the order in which they happened."""
+    return f"{about['metadata']['name']}.{time.time_ns():016x}"
+
+
+def _new_event(about: Object, key: _Key, source: str, host: str, happened: datetime) -> Object:
     metadata = about["metadata"]
     involved = {
         "kind": about["kind"],
@@ -99,19 +112,18 @@ def _new_event(about: Object, key: _Key, source: str, time: datetime) -> Object:
         "uid": metadata["uid"],
         **({"fieldPath": key.field_path} if key.field_path else {}),
     }
-    on_node = {"host": NODE_NAME} if source == "kubelet" else {}
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}", "namespace": metadata["namespace"]},
+        "metadata": {"name": event_name(about), "namespace": metadata["namespace"]},
         "involvedObject": involved,
         "type": key.type,
         "reason": key.reason,
         "message": key.message,
-        "source": {"component": source, **on_node},
-        "firstTimestamp": format_time(time),
-        "lastTimestamp": format_time(time),
+        "source": {"component": source, **({"host": host} if host else {})},
+        "firstTimestamp": format_time(happened),
+        "lastTimestamp": format_time(happened),
         "count": 1,
         "reportingComponent": source,
-        "reportingInstance": NODE_NAME if on_node else "",
+        "reportingInstance": host,
     }

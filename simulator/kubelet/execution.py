@@ -11,13 +11,16 @@ from typing import Final
 from framework.contract import SOCKET_DIR
 from simulator.kube.kinds import Object
 from simulator.kubelet.context import PodContext
+from simulator.kubelet.env_sources import Sources
 from simulator.kubelet.environment import Translation, container_environment, expand
 from simulator.kubelet.images import Program
+from simulator.kubelet.log_files import times_of
 from simulator.kubelet.pre_stop import pre_stop_hook
 from simulator.kubelet.probe_rules import Exec, HttpGet, Probe, ProbeKind, container_probes
 from simulator.kubelet.security import user_of
 from simulator.kubelet.volumes import bindable, container_mounts
 from simulator.processes.process import Process
+from simulator.processes.spawn import Streams
 from simulator.processes.users import User
 
 MESSAGE_BYTES: Final = 2048
@@ -50,12 +53,25 @@ class Execution:
             needs=(*self.needs, *program.needs),
         )
 
+    async def start_with(self, streams: Streams, command: tuple[str, ...], *, tty: bool) -> Process:
+        """Start a client's command beside the container's program, just as it is written. Raises CannotStartError."""
+        terminal = {"TERM": "xterm"} if tty else {}
+        return await self.context.node.processes.start_with(
+            streams,
+            command,
+            env={**self.environment, **terminal},
+            cwd=self.home,
+            binds=self.binds,
+            user=self.user,
+            needs=self.needs,
+        )
+
     async def start_command(self, command: tuple[str, ...], log: Path) -> Process:
         """Start a probe's or hook's command beside the container's program. Raises CannotStartError."""
         return await self.start(Program(command), log)
 
 
-def prepare(context: PodContext, container: Object) -> Execution:
+def prepare(context: PodContext, container: Object, sources: Sources | None = None) -> Execution:
     """Work out how a container is run, and make its scratch directory, which nobody else may enter.
 
     Raises:
@@ -76,7 +92,7 @@ def prepare(context: PodContext, container: Object) -> Execution:
     translation = Translation(context.ports, mounts.moved)
     return Execution(
         context,
-        container_environment(pod, container, os.environ, home, translation),
+        container_environment(pod, container, os.environ, home, translation, sources),
         mounts.binds,
         container_probes(container, context.ports),
         pre_stop_hook(container, context.ports),
@@ -87,9 +103,10 @@ def prepare(context: PodContext, container: Object) -> Execution:
 
 
 def rotate(log: Path) -> None:
-    """Keep the log of the container's previous run beside that of the one to come."""
-    if log.exists():
-        log.replace(log.with_suffix(".previous.log"))
+    """Keep the log of the container's previous run, and its times, beside that of the one to come."""
+    for file in (log, times_of(log)):
+        if file.exists():
+            file.replace(file.with_suffix(f".previous{file.suffix}"))
 
 
 def termination_message(container: Object, log: Path) -> str:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulator.kube.kinds import Object
+from simulator.kubelet.startup_times import StartupTimes
 
 RUNTIME_CONTAINER = "runtime-worker"
 SIDECAR_CONTAINER = "serverless-sidecar"
+IMAGE_UNKNOWN = "ImageUnknown"
+"""Reason of the event that tells how to name a program for an image that cannot be pulled."""
 IMAGE_SUBSTITUTED = "ImageSubstituted"
 """Reason of the event, and of the pod's status, when the echo framework runs in place of a user's image."""
 SIDECAR_IMAGE = "ghcr.io/lokiwager/gpu-runtime-serverless-sidecar:latest"
@@ -33,39 +36,63 @@ class Program:
     needs: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An image that cannot be pulled; `problem` is what the registry, or the way to it, has to say."""
+
+    problem: str
+
+
 class UnknownImageError(LookupError):
-    """No program is known for the image; the message says how to name one."""
+    """The image cannot be pulled; the text is what a container runtime says, `hint` how to name a program for it."""
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem)
+        self.hint = hint
 
 
 class ImageTable:
     """Image -> program.
 
     `images` adds to and replaces the built-in entries (the sidecar's image and the echo framework's).
+    `startup` says how long starts from an image take, `*` from any other.
     `sidecar_command` runs for every sidecar and `framework_command` for the runtime container of every serverless
     pod, whatever their images and commands are; both run in the current directory of this process.
     """
 
     def __init__(
         self,
-        images: Mapping[str, Sequence[str] | Program] | None = None,
+        images: Mapping[str, Sequence[str] | Program | Missing] | None = None,
         *,
         sidecar_command: Sequence[str] | None = None,
         framework_command: Sequence[str] | None = None,
+        startup: Mapping[str, StartupTimes] | None = None,
     ) -> None:
         self._programs = {SIDECAR_IMAGE: Program(_SIDECAR_COMMAND), ECHO_IMAGE: Program(_ECHO_COMMAND)}
+        self._missing: dict[str, Missing] = {}
+        self._startup = dict(startup or {})
         for image, entry in (images or {}).items():
-            self._programs[image] = entry if isinstance(entry, Program) else _local_program(entry)
+            if isinstance(entry, Missing):
+                self._missing[image] = entry
+            else:
+                self._programs[image] = entry if isinstance(entry, Program) else _local_program(entry)
         here = Path.cwd()
         self._sidecar = _local_program(sidecar_command, here) if sidecar_command else None
         self._framework = _local_program(framework_command, here) if framework_command else None
+
+    def startup(self, image: str) -> StartupTimes:
+        """How long a start from this image takes; the times of `*` hold for all that have none of their own."""
+        return self._startup.get(image) or self._startup.get("*") or StartupTimes()
 
     def resolve(self, pod: Object, container: Object) -> Program:
         """Return the program to run for a container, its arguments included.
 
         Raises:
-            UnknownImageError: the container has no command, and its image is not in the table.
+            UnknownImageError: the image is known to be missing, or has no entry and the container no command.
         """
         name, image = container["name"], container.get("image", "")
+        if missing := self._missing.get(image):
+            raise UnknownImageError(missing.problem)
         is_framework = name == RUNTIME_CONTAINER and _has_sidecar(pod)
         if name == SIDECAR_CONTAINER and self._sidecar:
             return self._sidecar
@@ -79,9 +106,16 @@ class ImageTable:
         if is_framework:
             return Program(_ECHO_COMMAND, substituted=True)
         raise UnknownImageError(
+            not_found(image),
             f'image "{image}" is not in the table of local programs (known: {", ".join(sorted(self._programs))}); '
-            f"add it with --image {image}=COMMAND, or give the container a command"
+            f"add it with --image {image}=COMMAND, or give the container a command",
         )
+
+
+def not_found(image: str) -> str:
+    """What a container runtime says of an image that its registry does not have."""
+    unpack = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}"'
+    return f"rpc error: code = NotFound desc = {unpack}: {image}: not found"
 
 
 def _local_program(command: Sequence[str], cwd: Path | None = None) -> Program:

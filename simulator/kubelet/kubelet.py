@@ -1,4 +1,4 @@
-"""The kubelet stand-in as a whole: Deployments become pods, and pods become processes of this machine."""
+"""The kubelet stand-in as a whole: the pods of one node become processes of this machine."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ import structlog
 
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer, Key
-from simulator.kube.kinds import DEPLOYMENT, POD, SECRET, Object
+from simulator.kube.kinds import POD, SECRET, Object
+from simulator.kubelet.container import Container
 from simulator.kubelet.context import Node
-from simulator.kubelet.deployments import DeploymentController
 from simulator.kubelet.events import EventRecorder
 from simulator.kubelet.images import ImageTable
 from simulator.kubelet.pod import PodWorker
-from simulator.kubelet.pods import NODE_NAME
 from simulator.kubelet.socket_dir import SocketDir
+from simulator.nodes import DEFAULT_NODE
 from simulator.processes.availability import mount_namespaces_available, running_as_root, separate_users_problem
 from simulator.processes.completion import complete
 from simulator.processes.spawn import Processes
@@ -27,7 +27,6 @@ DEFAULT_TIME_SCALE: Final = 0.05
 """A 10 s back-off takes half a second."""
 UNLIMITED: Final = aiohttp.ClientTimeout()
 """Each probe and each hook has its own time-out; a hook's may be longer than aiohttp's 5 minutes."""
-SCHEDULER: Final = "default-scheduler"
 
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +44,7 @@ class RunningContainer:
 
 
 class Kubelet:
-    """Runs the pods of every Deployment of a cluster that has no kubelets of its own.
+    """Runs the pods that are bound to the node `node_name`, in a cluster that has no kubelets of its own.
 
     `time_scale` shortens back-offs and probe periods, but neither grace periods nor time-outs. Containers have mounts
     and users of their own where that is possible, unless `mount_namespaces` or `separate_users` is False; see
@@ -64,10 +63,12 @@ class Kubelet:
         mount_namespaces: bool = True,
         separate_users: bool = True,
         keep_logs: bool = False,
+        node_name: str = DEFAULT_NODE,
     ) -> None:
         self._cluster = cluster
         self._processes = processes
         self._directory = directory / "pods"
+        self._node_name = node_name
         self._images = images
         self._time_scale = time_scale
         self._mount_namespaces = mount_namespaces
@@ -81,6 +82,11 @@ class Kubelet:
     def containers(self) -> list[RunningContainer]:
         """Every container of every pod on this node, pods and containers in the order of their start."""
         return [entry for worker in self._workers.values() for entry in _containers(worker)]
+
+    def containers_of(self, namespace: str, pod: str) -> list[Container]:
+        """The containers of one pod, in the order of its spec, init containers first; none if it is not here."""
+        worker = self._workers.get((namespace, pod))
+        return list(worker.containers) if worker else []
 
     async def run(self) -> None:
         """Run until cancelled, which ends every container, gracefully but within seconds.
@@ -98,8 +104,9 @@ class Kubelet:
             aiohttp.ClientSession(connector=connector, timeout=UNLIMITED) as session,
             asyncio.TaskGroup() as group,
         ):
-            recorder = EventRecorder(self._cluster)
+            recorder = EventRecorder(self._cluster, self._node_name)
             node = Node(
+                self._cluster,
                 self._processes,
                 self._images,
                 recorder,
@@ -109,10 +116,8 @@ class Kubelet:
                 separate_users,
                 self._kept_logs,
             )
-            deployments = Informer(self._cluster, DEPLOYMENT)
-            controller = DeploymentController(self._cluster, deployments, self._pods, recorder)
             self._pods.on_change(lambda key: self._pod_changed(key, node, sockets, group))
-            for part in (recorder, self._secrets, self._pods, deployments, controller):
+            for part in (recorder, self._secrets, self._pods):
                 group.create_task(part.run())
 
     def _ask_machine(self) -> tuple[bool, bool]:
@@ -136,10 +141,9 @@ class Kubelet:
             worker.update(pod if uid == worker.uid else None)
         elif pod is None:
             self._ended.pop(key, None)
-        elif pod["spec"].get("nodeName") == NODE_NAME and self._ended.get(key) != uid:
+        elif pod["spec"].get("nodeName") == self._node_name and self._ended.get(key) != uid:
             typed: Object = {"kind": POD.kind, "apiVersion": POD.api_version, **pod}
             name = "/".join(key)
-            node.recorder.emit(typed, "Scheduled", f"Successfully assigned {name} to {NODE_NAME}", source=SCHEDULER)
             directory = self._directory / uid
             worker = PodWorker(node, self._cluster, typed, directory, sockets, self._secrets)
             self._workers[key] = worker

@@ -1,49 +1,72 @@
 """The status of a pod, as it follows from the states of its containers."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from simulator.kube.builtin.quality import quality_class
 from simulator.kube.kinds import Object
+from simulator.kubelet.container_status import container_status
 from simulator.kubelet.environment import POD_IP
 from simulator.kubelet.images import IMAGE_SUBSTITUTED
-from simulator.kubelet.states import ContainerKind, ContainerRecord, Running, State, Terminated, Waiting
+from simulator.kubelet.phase import initialized, pod_phase
+from simulator.kubelet.pod_resources import pod_resources
+from simulator.kubelet.states import ContainerKind, ContainerRecord, Sandbox, Terminated, Waiting
 from simulator.kubelet.timestamps import format_time
+
+UNKNOWN_END = Terminated(
+    137,
+    "ContainerStatusUnknown",
+    None,
+    message="The container could not be located when the pod was terminated",
+)
+FIRST_REASONS = ("PodInitializing", "ContainerCreating")
+"""What a container waits for before the kubelet came to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
     """What a pod's status is made of. `records` are in the order of the pod's spec, init containers first.
 
-    `notice` tells of an image that was substituted; `ending` says that its containers are not started any more.
+    `notice` tells of an image that was substituted. `ended` says that nothing of the pod runs any more nor will;
+    `lost` that containers which did not tell how they ended are given up.
     """
 
     generation: int
     records: Sequence[ContainerRecord]
     started_at: datetime
     notice: str = ""
-    ending: bool = False
+    sandbox: Sandbox = Sandbox.READY
+    ended: bool = False
+    lost: bool = False
+    spec: Object = field(default_factory=lambda: {"containers": []})
 
 
 def pod_status(facts: PodFacts, before: Object, now: datetime) -> Object:
     """Return the whole status. A condition that is as it was `before` keeps its time, so an unchanged one is equal."""
-    phase = _phase(facts)
-    inits = [record for record in facts.records if record.kind is not ContainerKind.MAIN]
-    mains = [record for record in facts.records if record.kind is ContainerKind.MAIN]
+    phase = pod_phase(facts.records, facts.spec.get("restartPolicy", "Always"), ended=facts.ended)
+    conditions = _conditions(facts, phase, before.get("conditions") or (), now)
+    if facts.lost and phase not in ("Succeeded", "Failed"):
+        facts, phase = _given_up(facts), "Failed"
+    specs = {
+        entry["name"]: entry for group in ("initContainers", "containers") for entry in facts.spec.get(group) or ()
+    }
+    parts = {record.name: container_status(record, specs.get(record.name, {})) for record in facts.records}
+    address = {"podIP": POD_IP, "podIPs": [{"ip": POD_IP}]} if _has_address(facts) else {}
     status: Object = {
         "observedGeneration": facts.generation,
         "phase": phase,
-        "conditions": _conditions(facts, phase, before.get("conditions") or (), now),
+        "conditions": conditions,
         "hostIP": POD_IP,
         "hostIPs": [{"ip": POD_IP}],
-        "podIP": POD_IP,
-        "podIPs": [{"ip": POD_IP}],
+        **address,
         "startTime": format_time(facts.started_at),
-        "containerStatuses": [_container_status(record) for record in mains],
-        "qosClass": "BestEffort",
+        "containerStatuses": [parts[record.name] for record in facts.records if record.kind is ContainerKind.MAIN],
+        "qosClass": quality_class(facts.spec),
+        **pod_resources(facts.spec),
     }
-    if inits:
-        status["initContainerStatuses"] = [_container_status(record) for record in inits]
+    if inits := [parts[record.name] for record in facts.records if record.kind is not ContainerKind.MAIN]:
+        status["initContainerStatuses"] = inits
     if facts.notice:
         status |= {"reason": IMAGE_SUBSTITUTED, "message": facts.notice}
     return status
@@ -55,28 +78,57 @@ def status_patch(before: Mapping[str, object], after: Mapping[str, object]) -> d
     return removed | {name: value for name, value in after.items() if before.get(name) != value}
 
 
-def _phase(facts: PodFacts) -> str:
-    mains = [record for record in facts.records if record.kind is ContainerKind.MAIN]
-    if facts.ending and not any(isinstance(record.state, Running) for record in facts.records):
-        codes = [record.state.exit_code if isinstance(record.state, Terminated) else None for record in mains]
-        return "Succeeded" if set(codes) == {0} else "Failed"
-    return "Running" if mains and all(record.begun for record in mains) else "Pending"
+def is_final(facts: PodFacts) -> bool:
+    """Whether every container told how it ended, so that the phase of the pod is its last one."""
+    phase = pod_phase(facts.records, facts.spec.get("restartPolicy", "Always"), ended=True)
+    return phase in ("Succeeded", "Failed")
+
+
+def _given_up(facts: PodFacts) -> PodFacts:
+    """Containers that cannot be asked any more count as failed: the main ones, and init ones that had their turn."""
+    inits = [record for record in facts.records if record.kind is not ContainerKind.MAIN]
+    begun = max((number for number, record in enumerate(inits, 1) if record.begun), default=0)
+    lost = {record.name for record in inits[:begun]}
+    if initialized(facts.records):
+        lost |= {record.name for record in facts.records if record.kind is ContainerKind.MAIN}
+    return replace(
+        facts,
+        records=[
+            replace(record, state=UNKNOWN_END)
+            if record.name in lost and not isinstance(record.state, Terminated)
+            else record
+            for record in facts.records
+        ],
+    )
+
+
+def _has_address(facts: PodFacts) -> bool:
+    """The address shows with the first news of a container, as on a cluster, not with the network itself."""
+    return facts.sandbox is not Sandbox.ABSENT and any(
+        not isinstance(record.state, Waiting) or record.state.reason not in FIRST_REASONS or record.last
+        for record in facts.records
+    )
 
 
 def _conditions(facts: PodFacts, phase: str, before: Iterable[Object], now: datetime) -> list[Object]:
     ended = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
     unready = [record.name for record in facts.records if _counts(record) and not record.ready]
-    incomplete = _incomplete(facts.records)
+    earlier = {entry["type"]: entry for entry in before}
+    # What was initialized once stays so, whatever becomes of its sidecars.
+    done = earlier.get("Initialized", {}).get("status") == "True"
+    incomplete = [] if done else _incomplete(facts.records)
     ready = (False, ended, "") if ended else _verdict(unready, "ContainersNotReady", "unready status")
     wanted = {
-        "PodReadyToStartContainers": (not ended, "", ""),
-        "Initialized": _verdict(incomplete, "ContainersNotInitialized", "incomplete status"),
+        "PodReadyToStartContainers": (facts.sandbox is Sandbox.READY, "", ""),
+        "Initialized": (True, "PodCompleted", "")
+        if phase == "Succeeded"
+        else _verdict(incomplete, "ContainersNotInitialized", "incomplete status"),
         "Ready": ready,
         "ContainersReady": ready,
         "PodScheduled": (True, "", ""),
     }
-    earlier = {entry["type"]: entry for entry in before}
-    return [_condition(name, verdict, facts, earlier.get(name), now) for name, verdict in wanted.items()]
+    ours = [_condition(name, verdict, facts, earlier.get(name), now) for name, verdict in wanted.items()]
+    return ours + [entry for name, entry in earlier.items() if name not in wanted]
 
 
 def _verdict(names: Sequence[str], reason: str, problem: str) -> tuple[bool, str, str]:
@@ -91,8 +143,14 @@ def _incomplete(records: Sequence[ContainerRecord]) -> list[str]:
     """Init containers that the main ones wait for; none any more once a main one was begun."""
     if any(record.begun for record in records if record.kind is ContainerKind.MAIN):
         return []
-    done = {ContainerKind.INIT: lambda record: record.ready, ContainerKind.SIDECAR: lambda record: record.started}
-    return [record.name for record in records if record.kind in done and not done[record.kind](record)]
+    inits = [record for record in records if record.kind is not ContainerKind.MAIN]
+    return [record.name for record in inits if not _is_complete(record)]
+
+
+def _is_complete(record: ContainerRecord) -> bool:
+    if record.kind is ContainerKind.INIT:
+        return record.ready
+    return record.started and (record.ready or record.passed)
 
 
 def _condition(
@@ -108,40 +166,3 @@ def _condition(
         "lastTransitionTime": before["lastTransitionTime"] if before and same else format_time(now),
     }
     return condition | {key: text for key, text in (("reason", reason), ("message", message)) if text}
-
-
-def _container_status(record: ContainerRecord) -> Object:
-    status: Object = {
-        "name": record.name,
-        "state": _state(record.state),
-        "lastState": _state(record.last) if record.last else {},
-        "ready": record.ready,
-        "restartCount": record.restarts,
-        "image": record.image,
-        "imageID": record.image if record.begun else "",
-        "started": record.started,
-    }
-    if container_id := _container_id(record.state) or _container_id(record.last):
-        status["containerID"] = container_id
-    return status
-
-
-def _state(state: State) -> Object:
-    if isinstance(state, Waiting):
-        return {"waiting": {"reason": state.reason, **({"message": state.message} if state.message else {})}}
-    if isinstance(state, Running):
-        return {"running": {"startedAt": format_time(state.started_at)}}
-    ended: Object = {"exitCode": state.exit_code, "reason": state.reason}
-    if state.message:
-        ended["message"] = state.message
-    if state.started_at:
-        ended["startedAt"] = format_time(state.started_at)
-    ended["finishedAt"] = format_time(state.finished_at)
-    if container_id := _container_id(state):
-        ended["containerID"] = container_id
-    return {"terminated": ended}
-
-
-def _container_id(state: State | None) -> str:
-    pid = None if state is None or isinstance(state, Waiting) else state.pid
-    return f"process://{pid}" if pid else ""

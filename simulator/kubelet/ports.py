@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from simulator.kube.kinds import Object
-from simulator.kubelet.environment import POD_IP, ConfigError
+from simulator.kubelet.env_sources import ConfigError
+from simulator.kubelet.environment import POD_IP
 from simulator.processes.spawn import ON_LINUX
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")

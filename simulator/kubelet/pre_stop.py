@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from simulator.kube.kinds import Object
-from simulator.kubelet.environment import ConfigError
+from simulator.kubelet.env_sources import ConfigError
 from simulator.kubelet.probe_rules import Exec, HttpGet, http_get
 
 MINIMUM_GRACE_S: Final = 2.0
-"""What a container gets after SIGTERM at least, though others used up the grace period (unless that is shorter)."""
+"""What a container gets after SIGTERM at least, though others used up the grace period, or it was shorter."""
 
 
 def pre_stop_hook(container: Object, ports: Mapping[int, int]) -> HttpGet | Exec | None:
@@ -30,5 +30,5 @@ def pre_stop_hook(container: Object, ports: Mapping[int, int]) -> HttpGet | Exec
 
 
 def remaining_grace_s(grace_s: float, elapsed_s: float) -> float:
-    """What is left of a grace period for SIGTERM to take effect, in seconds."""
-    return max(grace_s - elapsed_s, min(MINIMUM_GRACE_S, grace_s))
+    """What is left of a grace period for SIGTERM to take effect, in seconds; never less than MINIMUM_GRACE_S."""
+    return max(grace_s - elapsed_s, MINIMUM_GRACE_S)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from simulator.kube.kinds import Object
-from simulator.kubelet.environment import POD_IP, ConfigError
+from simulator.kubelet.env_sources import ConfigError
+from simulator.kubelet.environment import POD_IP
 from simulator.kubelet.ports import port_number
 
 ProbeKind = Literal["startup", "readiness", "liveness"]
@@ -19,17 +20,19 @@ _FIELDS: Final[dict[ProbeKind, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class HttpGet:
-    """Succeeds on a status from 200 to 399."""
+    """Succeeds on a status from 200 to 399. Messages show the pod's own port, not the one that it has here."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
+    shown: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TcpSocket:
-    """Succeeds when a connection is accepted."""
+    """Succeeds when a connection is accepted. Messages show the pod's own port."""
 
     port: int
+    shown: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ def container_probes(container: Object, ports: Mapping[int, int]) -> dict[ProbeK
         ConfigError: a probe is of a kind that is not supported, or names a port that the container does not have.
     """
     found: dict[ProbeKind, Probe] = {}
-    for kind, field in _FIELDS.items():
-        if entry := container.get(field):
+    for kind, name in _FIELDS.items():
+        if entry := container.get(name):
             found[kind] = Probe(
                 kind,
                 _action(container, entry, ports),
@@ -106,7 +109,8 @@ def http_get(container: Object, http: Object, ports: Mapping[int, int]) -> HttpG
     port = port_number(container, http["port"])
     scheme, path = (http.get("scheme") or "HTTP").lower(), (http.get("path") or "/").lstrip("/")
     headers = tuple((header["name"], header.get("value", "")) for header in http.get("httpHeaders") or ())
-    return HttpGet(f"{scheme}://{POD_IP}:{ports.get(port, port)}/{path}", headers)
+    there, shown = (f"{scheme}://{POD_IP}:{number}/{path}" for number in (ports.get(port, port), port))
+    return HttpGet(there, headers, shown)
 
 
 def _action(container: Object, entry: Object, ports: Mapping[int, int]) -> Action:
@@ -114,7 +118,7 @@ def _action(container: Object, entry: Object, ports: Mapping[int, int]) -> Actio
         return http_get(container, http, ports)
     if tcp := entry.get("tcpSocket"):
         port = port_number(container, tcp["port"])
-        return TcpSocket(ports.get(port, port))
+        return TcpSocket(ports.get(port, port), port)
     if command := (entry.get("exec") or {}).get("command"):
         return Exec(tuple(command))
     raise ConfigError(

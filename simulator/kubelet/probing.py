@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -25,30 +27,43 @@ async def ask(action: Action, timeout_s: float, session: aiohttp.ClientSession, 
     try:
         async with asyncio.timeout(timeout_s):
             match action:
-                case HttpGet(url, headers):
-                    return await _http_get(session, url, dict(headers))
-                case TcpSocket(port):
-                    return await _tcp_socket(port)
+                case HttpGet():
+                    return await _http_get(session, action)
+                case TcpSocket():
+                    return await _tcp_socket(action)
                 case Exec(command):
                     return await _exec(run, command)
     except TimeoutError:
-        return f"no answer within {timeout_s:g} s"
+        return _too_late(action, timeout_s)
 
 
-async def _http_get(session: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> str | None:
+def _too_late(action: Action, timeout_s: float) -> str:
+    match action:
+        case HttpGet():
+            late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+            return f'Get "{action.shown}": {late}'
+        case TcpSocket():
+            return f"dial tcp {POD_IP}:{action.shown}: i/o timeout"
+        case Exec(command):
+            return f"command timed out: {shlex.join(command)!r} timed out after {timeout_s:g}s"
+
+
+async def _http_get(session: aiohttp.ClientSession, action: HttpGet) -> str | None:
     try:
-        async with session.get(url, headers=headers, allow_redirects=False, ssl=False) as answer:
+        async with session.get(action.url, headers=dict(action.headers), allow_redirects=False, ssl=False) as answer:
             return None if 200 <= answer.status < 400 else f"HTTP probe failed with statuscode: {answer.status}"
+    except aiohttp.ClientConnectorError:
+        address = urlsplit(action.shown).netloc
+        return f'Get "{action.shown}": dial tcp {address}: connect: connection refused'
     except (aiohttp.ClientError, OSError) as error:
-        reason = "connect: connection refused" if isinstance(error, aiohttp.ClientConnectorError) else str(error)
-        return f'Get "{url}": {reason or type(error).__name__}'
+        return f'Get "{action.shown}": {str(error) or type(error).__name__}'
 
 
-async def _tcp_socket(port: int) -> str | None:
+async def _tcp_socket(action: TcpSocket) -> str | None:
     try:
-        _, writer = await asyncio.open_connection(POD_IP, port)
-    except OSError as error:
-        return f"dial tcp {POD_IP}:{port}: {error.strerror or error}"
+        _, writer = await asyncio.open_connection(POD_IP, action.port)
+    except OSError:
+        return f"dial tcp {POD_IP}:{action.shown}: connect: connection refused"
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -1,8 +1,21 @@
 """The states of a container, as Kubernetes tells them apart."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
+from typing import Final
+
+START_ERROR_CODE: Final = 128
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""What a cluster tells as the start of a run that never began."""
+
+
+class Sandbox(Enum):
+    """What a pod has on its node besides its containers: volumes and, as a cluster has it, a network."""
+
+    ABSENT = "absent"
+    READY = "ready"
+    GONE = "gone"
 
 
 class ContainerKind(Enum):
@@ -25,22 +38,24 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process runs since then."""
+    """A process runs since then; `id` is that of this run of the container."""
 
     started_at: datetime
-    pid: int
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Terminated:
-    """The process ended, or (`StartError`) never began. `exit_code` is 128 + n after signal n."""
+    """A run ended, or (`StartError`) never began. `exit_code` is 128 + n after signal n; times that nobody knows
+    are None.
+    """
 
     exit_code: int
     reason: str
-    finished_at: datetime
+    finished_at: datetime | None
     started_at: datetime | None = None
     message: str = ""
-    pid: int | None = None
+    id: str = ""
 
 
 State = Waiting | Running | Terminated
@@ -48,7 +63,11 @@ State = Waiting | Running | Terminated
 
 @dataclass(frozen=True, slots=True)
 class ContainerRecord:
-    """All that a pod's status says of one container."""
+    """All that a pod's status says of one container.
+
+    `passed`: the pod was looked at since the container started; on a cluster it is one step later that a started
+    sidecar counts, even for one that is not ready.
+    """
 
     name: str
     image: str
@@ -58,6 +77,7 @@ class ContainerRecord:
     restarts: int = 0
     started: bool = False
     ready: bool = False
+    passed: bool = False
 
     @property
     def begun(self) -> bool:
@@ -65,9 +85,14 @@ class ContainerRecord:
         return not isinstance(self.state, Waiting) or self.last is not None
 
 
-def terminated(code: int, pid: int, started_at: datetime, finished_at: datetime, message: str = "") -> Terminated:
-    """The end of a process, from its exit code or (negative) the signal that ended it; `message` only if it failed."""
+def terminated(code: int, run: Running, finished_at: datetime, message: str = "", *, oom: bool = False) -> Terminated:
+    """The end of a run, from its exit code or (negative) the signal that ended it; `message` only if it failed."""
     exit_code = code if code >= 0 else 128 - code
     if exit_code == 0:
-        return Terminated(0, "Completed", finished_at, started_at, pid=pid)
-    return Terminated(exit_code, "Error", finished_at, started_at, message, pid)
+        return Terminated(0, "Completed", finished_at, run.started_at, id=run.id)
+    return Terminated(exit_code, "OOMKilled" if oom else "Error", finished_at, run.started_at, message, run.id)
+
+
+def start_error(message: str, run_id: str, finished_at: datetime) -> Terminated:
+    """A run that never began."""
+    return Terminated(START_ERROR_CODE, "StartError", finished_at, NEVER, message, run_id)

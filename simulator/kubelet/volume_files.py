@@ -1,11 +1,9 @@
 """The directories that stand for a pod's volumes, with the owners and modes that its containers need."""
 
-import base64
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-
-from simulator.kube.kinds import Object
 
 SETGID: Final = 0o2000
 """What is made in such a directory belongs to the directory's group: a socket, say, that another user connects to."""
@@ -21,21 +19,25 @@ def make_empty_dir(directory: Path, group: int | None, *, separate_users: bool) 
     _give(directory, group, separate_users=separate_users, shared=0o770, to_all=0o777)
 
 
-def make_secret_dir(directory: Path, group: int | None, *, separate_users: bool) -> None:
-    """Make the directory of a Secret's volume, still empty, in which no container may write."""
+def make_files_dir(directory: Path, group: int | None, *, separate_users: bool) -> None:
+    """Make the directory of a volume with files, still empty, in which no container may write."""
     directory.mkdir()
     _give(directory, group, separate_users=separate_users, shared=0o750, to_all=0o755)
 
 
-def write_secret(directory: Path, secret: Object, mode: int, group: int | None, *, separate_users: bool) -> None:
-    """Write a file for each key; a volume's group may always read them."""
-    for key, value in (secret.get("data") or {}).items():
-        descriptor = os.open(directory / key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def write_files(
+    directory: Path, files: Mapping[str, bytes], mode: int, group: int | None, *, separate_users: bool
+) -> None:
+    """Write files by their paths below the directory; a volume's group may always read them."""
+    if separate_users and group is not None:
+        mode |= GROUP_MAY_READ
+    for path, content in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64decode(value))
+            file.write(content)
             if separate_users and group is not None:
                 os.fchown(descriptor, -1, group)
-                mode |= GROUP_MAY_READ
             os.fchmod(descriptor, mode)
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 from simulator.kube.kinds import Object
-from simulator.kubelet.environment import ConfigError
+from simulator.kubelet.env_sources import ConfigError
 
-DEFAULT_SECRET_MODE = 0o644
+DEFAULT_MODE: Final = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,24 @@ class Mounts:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretVolume:
-    """A volume with a file for each key of a Secret; `mode` is that of the files."""
+class FileSource:
+    """Where files of a volume come from: keys of a Secret or ConfigMap (`paths` by key, None: all of them as they are
+    named), or fields of the pod (`paths` by field path). What is `optional` may be missing.
+    """
+
+    kind: Literal["Secret", "ConfigMap", "DownwardAPI"]
+    name: str = ""
+    paths: tuple[tuple[str, str], ...] | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileVolume:
+    """A volume with files of mode `mode`."""
 
     name: str
-    secret: str
     mode: int
+    sources: tuple[FileSource, ...]
 
 
 def empty_dirs(pod: Object) -> list[str]:
@@ -32,13 +45,34 @@ def empty_dirs(pod: Object) -> list[str]:
     return [volume["name"] for volume in pod["spec"].get("volumes") or () if "emptyDir" in volume]
 
 
-def secret_volumes(pod: Object) -> list[SecretVolume]:
-    """The pod's volumes that hold whole Secrets; no container can have one that is optional or holds a selection."""
-    return [
-        SecretVolume(volume["name"], source["secretName"], source.get("defaultMode", DEFAULT_SECRET_MODE))
-        for volume in pod["spec"].get("volumes") or ()
-        if (source := volume.get("secret")) and not source.get("optional") and not source.get("items")
-    ]
+def file_volumes(pod: Object) -> list[FileVolume]:
+    """The pod's volumes that hold files.
+
+    No token of a service account is issued here: a volume with one lacks it, and waits for nothing else either.
+    """
+    found = []
+    for volume in pod["spec"].get("volumes") or ():
+        for field in ("secret", "configMap", "downwardAPI", "projected"):
+            if (source := volume.get(field)) is not None:
+                parts = source.get("sources") or () if field == "projected" else [{field: source}]
+                hollow = any("serviceAccountToken" in part for part in parts)
+                sources = [_source(kind, entry, hollow) for part in parts for kind, entry in part.items()]
+                mode = source.get("defaultMode") or DEFAULT_MODE
+                found.append(FileVolume(volume["name"], mode, tuple(filter(None, sources))))
+    return found
+
+
+def _source(field: str, entry: Object, hollow: bool) -> FileSource | None:
+    items = entry.get("items")
+    if field == "downwardAPI":
+        fields = [(item["fieldRef"]["fieldPath"], item["path"]) for item in items or () if "fieldRef" in item]
+        return FileSource("DownwardAPI", paths=tuple(fields))
+    if field not in ("secret", "configMap"):
+        return None
+    paths = None if items is None else tuple((item["key"], item["path"]) for item in items)
+    name = entry.get("secretName") or entry.get("name", "")
+    kind: Literal["Secret", "ConfigMap"] = "Secret" if field == "secret" else "ConfigMap"
+    return FileSource(kind, name, paths, optional=hollow or bool(entry.get("optional")))
 
 
 def container_mounts(
@@ -56,7 +90,7 @@ def container_mounts(
         if name not in directories:
             kind = ", ".join(sorted(kinds.get(name, {"nothing"})))
             raise ConfigError(
-                f'volume "{name}" ({kind}) is not supported by the local kubelet: use an emptyDir or a Secret'
+                f'volume "{name}" ({kind}) is not supported by the local kubelet: use an emptyDir, Secret or ConfigMap'
             )
         if mount.get("subPath") or mount.get("subPathExpr"):
             raise ConfigError(f'volume "{name}": subPath is not supported by the local kubelet')

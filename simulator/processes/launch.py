@@ -1,12 +1,13 @@
 """Starter of one child process on Linux: dies with its parent, may have its own mounts and user, becomes the program.
 
-    python -I -S launch.py PARENT_PID USER CWD MOUNTS [SOURCE TARGET]... PROGRAM [ARGUMENT]...
+    python -I -S launch.py PARENT_PID USER CWD ERROR MOUNTS [SOURCE TARGET]... PROGRAM [ARGUMENT]...
 
 USER is `-` for the parent's own, or `UID:GID:GROUP,...` and a last `:n` if no program may ever gain privileges again.
 MOUNTS is the number of pairs that follow: each SOURCE appears at TARGET, for this process and its descendants only;
 an empty SOURCE is an empty directory, in which the targets of later pairs are made. Sources are looked up before
 anything is mounted. Standard error is the channel to the parent until the program runs: one line that says why it does
-not (and exit code 121), or nothing. The program then gets standard output for both.
+not (and exit code 121), or nothing. The program then gets the descriptor ERROR as its standard error. A terminal as
+standard input becomes the controlling one.
 
 This runs before each child, so it imports what it needs and no more (`json` alone would double its time).
 """
@@ -36,21 +37,25 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main(arguments: list[str]) -> None:
     """Become the program; returns only by raising OSError."""
-    parent, user, cwd, count = int(arguments[0]), arguments[1], arguments[2], int(arguments[3])
-    pairs, command = arguments[4 : 4 + 2 * count], arguments[4 + 2 * count :]
+    parent, user, cwd, error, count, *rest = arguments
+    pairs, command = rest[: 2 * int(count)], rest[2 * int(count) :]
     environment = _environment()  # another user may not read it any more
-    _die_with_parent(parent)
-    if count:
+    _die_with_parent(int(parent))
+    if pairs:
         _enter_mount_namespace()
         _make_mounts(pairs[::2], pairs[1::2])
     if user != "-":
         _explained(f"cannot become the user {user}", _become, user)
-    _die_with_parent(parent)  # each change of credentials has cleared it
+    _die_with_parent(int(parent))  # each change of credentials has cleared it
     _explained(f"cannot enter the directory {cwd}", os.chdir, cwd)
     # Python ignores these two, and what is ignored stays so in the program.
     for number in (_SIGPIPE, _SIGXFSZ):
         _libc.signal(number, None)
-    os.dup2(1, 2)
+    if os.isatty(0) and os.getsid(0) == os.getpid():
+        _explained("cannot take the terminal", _take_terminal)
+    os.dup2(int(error), 2)
+    if int(error) > 2:
+        os.close(int(error))
     _explained(f"cannot start {command[0]!r}", os.execvpe, command[0], command, environment)
 
 
@@ -115,6 +120,13 @@ def _make_target(target: str, is_directory: bool) -> None:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     finally:
         os.umask(mask)
+
+
+def _take_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _become(user: str) -> None:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,18 @@ _HERE = Path(__file__).parent
 
 class CannotStartError(EnvironmentMissing):
     """The program was not started: it is not there, not executable, or its mounts cannot be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The descriptors that a program gets as its standard ones; the caller's own stay open, and his to close.
+
+    `error` None: where the output goes. A program whose input is a terminal has it as its controlling one (Linux).
+    """
+
+    output: int
+    error: int | None = None
+    input: int = subprocess.DEVNULL
 
 
 class Processes:
@@ -78,8 +91,30 @@ class Processes:
     ) -> Process:
         """Start a program with exactly this environment; return once it runs.
 
-        The program is looked for in the PATH of `env`. Its output is appended to `log`. With `binds`, pairs of
-        existing directories, each first one appears at the second, for the program and its descendants only.
+        Its output is appended to `log`. For the rest see `start_with`, which this is with a file for its streams.
+
+        Raises:
+            CannotStartError: the program did not come to run; the message says why.
+        """
+        with log.open("ab", buffering=0) as output:
+            streams = Streams(output.fileno())
+            return await self.start_with(streams, command, env=env, cwd=cwd, binds=binds, user=user, needs=needs)
+
+    async def start_with(
+        self,
+        streams: Streams,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        binds: Sequence[tuple[Path, Path]] = (),
+        user: User | None = None,
+        needs: Sequence[Path] = (),
+    ) -> Process:
+        """Start a program with these streams and exactly this environment; return once it runs.
+
+        The program is looked for in the PATH of `env`. With `binds`, pairs of existing directories, each first one
+        appears at the second, for the program and its descendants only.
 
         With `user`, for which this process must be root, the program runs as that user. Of what is below directories
         that the user may not enter it sees `cwd`, this project's Python, `needs` and the binds, and nothing else.
@@ -87,30 +122,30 @@ class Processes:
         Raises:
             CannotStartError: the program did not come to run; the message says why.
         """
-        with log.open("ab", buffering=0) as output:
-            if not ON_LINUX:
-                if binds or user:
-                    raise CannotStartError("a process can be given its own mounts and user on Linux only")
-                return self._spawn(command, env, cwd, output.fileno(), subprocess.STDOUT)
-            mounts: list[Mount] = [*binds]
-            if user:
-                _give_output(output.fileno(), user)
-                mounts = [*mounts_for(user, [*interpreter_paths(), cwd, *needs]), *binds]
-            launch = launch_command(command, cwd, mounts, user)
-            channel, end = os.pipe()
-            try:
-                process = self._spawn(launch, env, Path("/"), output.fileno(), end)
-            except BaseException:
-                os.close(channel)
-                raise
-            finally:
-                os.close(end)
+        if not ON_LINUX:
+            if binds or user:
+                raise CannotStartError("a process can be given its own mounts and user on Linux only")
+            error = subprocess.STDOUT if streams.error is None else streams.error
+            return self._spawn(command, env, cwd, streams, error)
+        mounts: list[Mount] = [*binds]
+        if user:
+            _give_output(streams, user)
+            mounts = [*mounts_for(user, [*interpreter_paths(), cwd, *needs]), *binds]
+        launch = launch_command(command, cwd, mounts, user, streams.error)
+        channel, end = os.pipe()
+        try:
+            process = self._spawn(launch, env, Path("/"), streams, end)
+        except BaseException:
+            os.close(channel)
+            raise
+        finally:
+            os.close(end)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 complaint = await _read_all(channel)
-        except TimeoutError as error:
+        except TimeoutError as late:
             await process.kill()
-            raise CannotStartError(f"cannot start {command[0]!r}: not running after {START_TIMEOUT_S:g} s") from error
+            raise CannotStartError(f"cannot start {command[0]!r}: not running after {START_TIMEOUT_S:g} s") from late
         except asyncio.CancelledError:
             await process.kill()
             raise
@@ -131,16 +166,20 @@ class Processes:
         """Take back `release_at_end`."""
         self._tell_warden(f"unmount {mount_point.absolute()}")
 
-    def _spawn(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, output: int, error: int) -> Process:
+    def _spawn(
+        self, command: Sequence[str], env: Mapping[str, str], cwd: Path, streams: Streams, error: int
+    ) -> Process:
+        passed = () if streams.error is None else (streams.error,)
         try:
             child = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdin=streams.input,
+                stdout=streams.output,
                 stderr=error,
                 env=dict(env),
                 cwd=cwd,
                 start_new_session=True,
+                pass_fds=passed,
             )
         except OSError as reason:
             raise CannotStartError(f"cannot start {command[0]!r}: {reason.strerror}") from reason
@@ -181,19 +220,27 @@ class Processes:
             raise PlatformError(f"these processes could not be killed: {survivors}; look at them with `ps`")
 
 
-def _give_output(descriptor: int, user: User) -> None:
+def _give_output(streams: Streams, user: User) -> None:
     """Let the user's program open its own output anew, as `/dev/stderr`."""
     try:
-        os.fchown(descriptor, user.uid, user.gid)
+        for descriptor in (streams.output, streams.error):
+            if descriptor is not None:
+                os.fchown(descriptor, user.uid, user.gid)
     except PermissionError as error:
         raise CannotStartError(f"cannot run a program as user {user.uid}: only root can") from error
 
 
-def launch_command(command: Sequence[str], cwd: Path, mounts: Sequence[Mount], user: User | None) -> list[str]:
-    """The command line with which a child of this process becomes the program (see the launcher)."""
+def launch_command(
+    command: Sequence[str], cwd: Path, mounts: Sequence[Mount], user: User | None, error: int | None = None
+) -> list[str]:
+    """The command line with which a child of this process becomes the program (see the launcher).
+
+    `error` is the descriptor that becomes its standard error; None: where its output goes.
+    """
     paths = [str(path or "") for mount in mounts for path in mount]
     launcher = [*PYTHON, str(_HERE / "launch.py"), str(os.getpid())]
-    return [*launcher, str(user or "-"), str(cwd), str(len(mounts)), *paths, *command]
+    output = 1 if error is None else error
+    return [*launcher, str(user or "-"), str(cwd), str(output), str(len(mounts)), *paths, *command]
 
 
 async def _read_all(descriptor: int) -> str:

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from simulator.controllers.controllers import Controllers
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import DEPLOYMENT, EVENT, POD, Object
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
 from simulator.kubelet.images import ImageTable
-from simulator.kubelet.kubelet import Kubelet
+from simulator.kubelet.kubelet import DEFAULT_TIME_SCALE, Kubelet
+from simulator.kubelet.serving import KubeletAgent
+from simulator.nodes import NodeSpec, register_nodes
 from simulator.processes.spawn import Processes
 
 NAMESPACE = "default"
@@ -33,7 +36,17 @@ class Bench:
     pods: Informer
     directory: Path
     kubelet_task: "asyncio.Task[None]"
+    happened: Informer
+    kubeconfig: Path
     seen: list[Object] = field(default_factory=list)
+
+    def on_status(self, tell: Callable[[Object], None]) -> None:
+        """Call with each pod, in each state that it goes through."""
+        self.pods.on_change(lambda key: tell(pod) if (pod := self.pods.get(*key)) else None)
+
+    def on_event(self, tell: Callable[[Object], None]) -> None:
+        """Call with each event, and again when it is repeated."""
+        self.happened.on_change(lambda key: tell(event) if (event := self.happened.get(*key)) else None)
 
     @staticmethod
     def container(script: str, name: str = "main", **extra: Any) -> Object:
@@ -146,7 +159,9 @@ async def start_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Start a kubelet with options; its socket directory is in the test's own directory if `sockets` says so."""
 
     @contextlib.asynccontextmanager
-    async def start(images: ImageTable | None = None, **options: Any) -> AsyncIterator[Bench]:
+    async def start(
+        images: ImageTable | None = None, namespace: str = NAMESPACE, **options: Any
+    ) -> AsyncIterator[Bench]:
         async with (
             Processes() as processes,
             KubeServer(ResourceStore()) as server,
@@ -155,11 +170,14 @@ async def start_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
             kubeconfig = tmp_path / "kubeconfig"
             server.write_kubeconfig(kubeconfig)
             async with Cluster(kubeconfig, field_manager="test") as cluster:
-                pods = Informer(cluster, POD, NAMESPACE)
+                pods, happened = Informer(cluster, POD, namespace), Informer(cluster, EVENT, namespace)
                 directory = tmp_path / "run"
                 kubelet = Kubelet(cluster, processes, directory, images or ImageTable(), **options)
-                tasks = [group.create_task(kubelet.run()), group.create_task(pods.run())]
-                bench = Bench(cluster, kubelet, processes, pods, directory, tasks[0])
+                server.reach_pods(NodeSpec().name, KubeletAgent(kubelet))
+                await register_nodes(cluster, [NodeSpec()])
+                controllers = Controllers(cluster, DEFAULT_TIME_SCALE)
+                tasks = [group.create_task(part.run()) for part in (kubelet, pods, happened, controllers)]
+                bench = Bench(cluster, kubelet, processes, pods, directory, tasks[0], happened, kubeconfig)
 
                 def remember(key: tuple[str, str]) -> None:
                     if pod := pods.get(*key):

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from simulator.kube.kinds import Object
-from simulator.kubelet.backoff import format_delay, pull_delay_s, restart_delay_s
-from simulator.kubelet.environment import ConfigError, Translation, container_environment, expand
+from simulator.kubelet.backoff import format_delay, probe_restart_delay_s, pull_delay_s, restart_delay_s
+from simulator.kubelet.env_sources import ConfigError, Sources
+from simulator.kubelet.environment import Translation, container_environment, expand
+from simulator.kubelet.image_names import name_problem, pull_policy
 from simulator.kubelet.images import (
     ECHO_IMAGE,
     RUNTIME_CONTAINER,
@@ -50,6 +52,80 @@ def test_restart_delays(ran_s: list[float], delays_s: list[float]) -> None:
         delay = restart_delay_s(delay, seconds)
         found.append(delay)
     assert found == delays_s
+
+
+@pytest.mark.parametrize(
+    ("previous_s", "ran_s", "ended_before", "expected"),
+    [
+        (None, 1, False, (None, 0)),
+        (None, 1, True, (0, 0)),
+        (0, 1, True, (10, 10)),
+        (0, 11, True, (10, 0)),
+        (10, 11, True, (20, 20)),
+        (300, 700, True, (0, 0)),
+    ],
+)
+def test_restart_delays_after_a_failed_probe(
+    previous_s: float | None, ran_s: float, ended_before: bool, expected: tuple[float | None, float]
+) -> None:
+    """What counts is how long ago the run before the failed one ended, which is how long this one ran."""
+    assert probe_restart_delay_s(previous_s, ran_s, ended_before=ended_before) == expected
+
+
+SOURCES = Sources("ns", {("ConfigMap", "c"): {"data": {"A": "1"}}, ("Secret", "s"): {"data": {"B": "Mg=="}}})
+
+
+@pytest.mark.parametrize(
+    ("container", "declared"),
+    [
+        ({"envFrom": [{"configMapRef": {"name": "c"}, "prefix": "X_"}, {"secretRef": {"name": "s"}}]},
+         {"X_A": "1", "B": "2"}),
+        ({"envFrom": [{"configMapRef": {"name": "no", "optional": True}}]}, {}),
+        ({"env": [{"name": "V", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "A"}}}]}, {"V": "1"}),
+        ({"env": [{"name": "V", "valueFrom": {"secretKeyRef": {"name": "s", "key": "C", "optional": True}}}]}, {}),
+    ],
+)  # fmt: skip
+def test_variables_of_config_maps_and_secrets(container: Object, declared: dict[str, str]) -> None:
+    found = container_environment(POD, {"name": "c", **container}, {}, Path("/home"), Translation(), SOURCES)
+    assert found == {"HOME": "/home", **declared}
+
+
+def test_a_key_that_is_missing() -> None:
+    with pytest.raises(ConfigError, match="couldn't find key C in Secret ns/s"):
+        SOURCES.one_of({"secretKeyRef": {"name": "s", "key": "C"}})
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        ("busybox", ""),
+        ("busybox:1", ""),
+        ("127.0.0.1:5999/missing:1", ""),
+        ("ghcr.io/a/b-c__d@sha256:" + "0" * 64, ""),
+        ("Not A Valid Image",
+         "invalid reference format: repository name (library/Not A Valid Image) must be lowercase"),
+        ("host.io/Upper:1", "invalid reference format: repository name (Upper) must be lowercase"),
+        ("with space", "invalid reference format"),
+        ("a:b:c", "invalid reference format"),
+    ],
+)  # fmt: skip
+def test_names_of_images(image: str, problem: str) -> None:
+    said = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {problem}'
+    assert name_problem(image) == (said if problem else "")
+
+
+@pytest.mark.parametrize(
+    ("container", "policy"),
+    [
+        ({"image": "a"}, "Always"),
+        ({"image": "a:latest"}, "Always"),
+        ({"image": "a:1"}, "IfNotPresent"),
+        ({"image": "h:5000/a"}, "Always"),
+        ({"image": "a:1", "imagePullPolicy": "Never"}, "Never"),
+    ],
+)
+def test_pull_policy(container: Object, policy: str) -> None:
+    assert pull_policy(container) == policy
 
 
 def test_pull_delays() -> None:
@@ -114,9 +190,9 @@ def test_field_references(path: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("env", "extra", "text"),
     [
-        ([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}], {}, "variable A: secretKeyRef"),
+        ([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}], {}, 'secret "s" not found'),
         ([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.x"}}}], {}, "variable A: status.x"),
-        ([], {"envFrom": [{"configMapRef": {"name": "c"}}]}, "envFrom is not supported"),
+        ([], {"envFrom": [{"configMapRef": {"name": "c"}}]}, 'configmap "c" not found'),
     ],
 )
 def test_sources_that_are_not_supported(env: list[Object], extra: dict[str, Any], text: str) -> None:
@@ -176,8 +252,9 @@ def test_unknown_image_of_a_serverless_runtime_is_substituted() -> None:
     ("pod", "name"), [(PLAIN, RUNTIME_CONTAINER), (SERVERLESS, "other"), (SERVERLESS, SIDECAR_CONTAINER)]
 )
 def test_other_unknown_images_are_errors_that_say_what_to_do(pod: Object, name: str) -> None:
-    with pytest.raises(UnknownImageError, match="--image model:1=COMMAND"):
+    with pytest.raises(UnknownImageError, match="model:1: not found") as caught:
         ImageTable().resolve(pod, {"name": name, "image": "model:1"})
+    assert "--image model:1=COMMAND" in caught.value.hint
 
 
 def test_commands_of_the_user_win() -> None:
@@ -253,8 +330,8 @@ HTTP_CONTAINER: Object = {
 def test_probes() -> None:
     assert called_ports([HTTP_CONTAINER, {"name": "d"}]) == {80, 8091}
     probes = container_probes(HTTP_CONTAINER, {80: 40080, 8091: 48091})
-    assert probes["startup"].action == HttpGet("http://127.0.0.1:48091/healthz")
-    assert probes["readiness"].action == TcpSocket(40080)
+    assert probes["startup"].action == HttpGet("http://127.0.0.1:48091/healthz", shown="http://127.0.0.1:8091/healthz")
+    assert probes["readiness"].action == TcpSocket(40080, 80)
     assert probes["liveness"].action == Exec(("true",))
     assert (probes["readiness"].initial_delay_s, probes["readiness"].success_threshold) == (2, 2)
     assert (probes["liveness"].period_s, probes["liveness"].timeout_s, probes["liveness"].failure_threshold) == (

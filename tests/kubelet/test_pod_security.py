@@ -12,7 +12,7 @@ import pytest
 from framework.contract import SOCKET_DIR
 from simulator.kube.kinds import DEPLOYMENT, SECRET, Object
 from simulator.kubelet.security import IMAGE_USER, user_of, volume_group
-from simulator.kubelet.volumes import SecretVolume, secret_volumes
+from simulator.kubelet.volumes import FileSource, FileVolume, file_volumes
 from simulator.processes.availability import separate_users_problem
 from simulator.processes.users import User
 
@@ -46,17 +46,22 @@ def test_user_of_a_container(of_pod: Object, of_container: Object, user: User) -
     assert user_of({"spec": {}}, {}).uid == IMAGE_USER
 
 
-def test_which_volumes_are_secrets() -> None:
+def test_which_volumes_hold_files() -> None:
     sources: dict[str, Object] = {
         "plain": {"secret": {"secretName": "a"}},
-        "mode": {"secret": {"secretName": "b", "defaultMode": 0o400}},
-        "optional": {"secret": {"secretName": "c", "optional": True}},
-        "selection": {"secret": {"secretName": "d", "items": [{"key": "k", "path": "p"}]}},
+        "mode": {"secret": {"secretName": "b", "defaultMode": 0o400, "optional": True}},
+        "selection": {"configMap": {"name": "d", "items": [{"key": "k", "path": "p"}]}},
+        "token": {"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}, {"configMap": {"name": "ca"}}]}},
         "empty": {"emptyDir": {}},
     }
     pod = {"spec": {"volumes": [{"name": name, **source} for name, source in sources.items()]}}
-    assert secret_volumes(pod) == [SecretVolume("plain", "a", 0o644), SecretVolume("mode", "b", 0o400)]
-    assert secret_volumes({"spec": {}}) == []
+    assert file_volumes(pod) == [
+        FileVolume("plain", 0o644, (FileSource("Secret", "a"),)),
+        FileVolume("mode", 0o400, (FileSource("Secret", "b", optional=True),)),
+        FileVolume("selection", 0o644, (FileSource("ConfigMap", "d", (("k", "p"),)),)),
+        FileVolume("token", 0o644, (FileSource("ConfigMap", "ca", optional=True),)),
+    ]
+    assert file_volumes({"spec": {}}) == []
 
 
 def secret(name: str = "creds", text: str = "hush\n") -> Object:
@@ -206,9 +211,10 @@ async def test_user_code_reads_neither_the_sidecars_secret_nor_its_environment(b
     (volumes / "sockets/go.new").write_text(f"{attempts}\nls {bench.directory}/pods/*/volumes\n")
     (volumes / "sockets/go.new").rename(volumes / "sockets/go")
     lines = (await bench.logged("main", len(spied) + 3)).splitlines()
-    # Of the platform's directory it sees what leads to its own, and not that the Secret's volume exists.
-    assert [line for line in lines if "enied" not in line and "No such" not in line] == ["pods", "READ", "done"]
-    assert sum("enied" in line or "No such" in line for line in lines) == len(spied)
+    # Of the platform's directory it sees what leads to its own volumes, and not that the Secret's volume exists.
+    seen = [line for line in lines if "enied" not in line and "No such" not in line]
+    assert [line for line in seen if not line.startswith("kube-api-access-")] == ["pods", "READ", "done"]
+    assert sum("enied" in line or "No such" in line for line in lines) == len(spied) - 1
 
 
 @pytest.mark.e2e

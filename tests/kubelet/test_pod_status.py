@@ -14,6 +14,7 @@ from simulator.kubelet.states import (
     State,
     Terminated,
     Waiting,
+    start_error,
     terminated,
 )
 
@@ -22,13 +23,13 @@ T1 = T0 + timedelta(seconds=1)
 T0_TEXT, T1_TEXT = "2026-11-22T10:00:00Z", "2026-11-22T10:00:01Z"
 
 INITIALIZING = Waiting("PodInitializing")
-RUNNING = Running(T0, 7)
-DONE = terminated(0, 7, T0, T1)
-FAILED = terminated(1, 7, T0, T1)
-KILLED = terminated(-9, 7, T0, T1)
+RUNNING = Running(T0, "7")
+DONE = terminated(0, RUNNING, T1)
+FAILED = terminated(1, RUNNING, T1)
+KILLED = terminated(-9, RUNNING, T1)
 BACK_OFF = Waiting("CrashLoopBackOff", "back-off 10s restarting")
 PULL = Waiting("ErrImagePull", "not found")
-START_ERROR = Terminated(128, "StartError", T1, message="no such file")
+START_ERROR = start_error("no such file", "8", T1)
 
 SIDECAR = ContainerRecord("side", "img:1", ContainerKind.SIDECAR, INITIALIZING)
 MAIN = ContainerRecord("main", "img:2", ContainerKind.MAIN, INITIALIZING)
@@ -37,7 +38,7 @@ MAIN_UP = replace(MAIN, state=RUNNING, started=True, ready=True)
 
 
 def facts(*records: ContainerRecord, ending: bool = False, notice: str = "") -> PodFacts:
-    return PodFacts(generation=1, records=records, started_at=T0, ending=ending, notice=notice)
+    return PodFacts(generation=1, records=records, started_at=T0, ended=ending, lost=ending, notice=notice)
 
 
 def summary(status: Object) -> tuple[str, str, str]:
@@ -62,11 +63,11 @@ def summary(status: Object) -> tuple[str, str, str]:
         ([SIDECAR_UP, replace(MAIN, state=PULL)], False, ("Pending", "IP", "ContainersNotReady")),
         ([replace(SIDECAR, state=BACK_OFF, last=FAILED), MAIN], False, ("Pending", "P", "ContainersNotReady")),
         ([replace(SIDECAR, state=KILLED), MAIN_UP], False, ("Running", "IP", "ContainersNotReady")),
-        ([SIDECAR_UP, replace(MAIN, state=DONE)], True, ("Running", "IP", "ContainersNotReady")),
+        ([SIDECAR_UP, replace(MAIN, state=DONE)], False, ("Running", "IP", "ContainersNotReady")),
         ([replace(SIDECAR, state=DONE), replace(MAIN, state=DONE)], True, ("Succeeded", "IP", "PodCompleted")),
         ([replace(SIDECAR, state=KILLED), replace(MAIN, state=DONE)], True, ("Succeeded", "IP", "PodCompleted")),
         ([replace(SIDECAR, state=DONE), replace(MAIN, state=KILLED)], True, ("Failed", "IP", "PodFailed")),
-        ([replace(SIDECAR, state=DONE), MAIN], True, ("Failed", "P", "PodFailed")),
+        ([replace(SIDECAR, state=DONE), MAIN], True, ("Failed", "P", "ContainersNotReady")),
         ([MAIN_UP, replace(MAIN_UP, name="two", ready=False)], False, ("Running", "IP", "ContainersNotReady")),
     ],
 )  # fmt: skip
@@ -99,7 +100,8 @@ def test_ordinary_init_containers_hold_up_initialization_only() -> None:
             Waiting("RunContainerError", "no such file"),
             START_ERROR,
             {"waiting": {"reason": "RunContainerError", "message": "no such file"}},
-            {"exitCode": 128, "reason": "StartError", "message": "no such file", "finishedAt": T1_TEXT},
+            {"exitCode": 128, "reason": "StartError", "message": "no such file", "startedAt": "1970-01-01T00:00:00Z",
+             "finishedAt": T1_TEXT, "containerID": "process://8"},
         ),
     ],
 )  # fmt: skip

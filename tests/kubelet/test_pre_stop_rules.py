@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from simulator.kube.kinds import Object
-from simulator.kubelet.environment import ConfigError
+from simulator.kubelet.env_sources import ConfigError
 from simulator.kubelet.ports import called_ports
 from simulator.kubelet.pre_stop import pre_stop_hook, remaining_grace_s
 from simulator.kubelet.probe_rules import Exec, HttpGet
@@ -54,8 +54,8 @@ def test_the_port_of_a_hook_is_replaced_as_those_of_probes_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("grace_s", "elapsed_s", "left_s"), [(30, 0, 30), (30, 12, 18), (30, 29, 2), (30, 31, 2), (1, 0.5, 1), (0, 0, 0)]
+    ("grace_s", "elapsed_s", "left_s"), [(30, 0, 30), (30, 12, 18), (30, 29, 2), (30, 31, 2), (1, 0.5, 2)]
 )
 def test_what_is_left_of_a_grace_period(grace_s: float, elapsed_s: float, left_s: float) -> None:
-    """Something is always left for SIGTERM, unless there was no grace at all."""
+    """Something is always left for SIGTERM."""
     assert remaining_grace_s(grace_s, elapsed_s) == left_s

@@ -229,7 +229,7 @@ async def test_launcher_binds_without_being_root() -> None:
         shutil.copy(LAUNCHER, directory / "launch.py")
         # The shell stands in for the parent; what follows the launcher keeps it from replacing itself.
         launch = (
-            f"{SYSTEM_PYTHON} -I -S launch.py $$ - . 1 source point sh -c 'cat point/name; id -u; touch point/made'"
+            f"{SYSTEM_PYTHON} -I -S launch.py $$ - . 1 1 source point sh -c 'cat point/name; id -u; touch point/made'"
         )
         process = await asyncio.create_subprocess_exec(
             *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
