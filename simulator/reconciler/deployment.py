@@ -33,9 +33,23 @@ def deployment_for(unit: Object, settings: ReconcilerSettings) -> Object:
     )
 
 
+def without_rolling_update(live: Object) -> Object | None:
+    """Return the merge patch that takes back a rolling update which somebody asked for; None when nobody did (C10).
+
+    What belongs to a rolling update alone is theirs, so an apply would leave it, and be refused for it.
+    """
+    if not live["spec"].get("strategy", {}).get("rollingUpdate"):
+        return None
+    return {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}}
+
+
 def _check_serverless(spec: UnitSpec, settings: ReconcilerSettings) -> None:
     if not settings.nats_url:
-        raise UnitSpecError("spec", "the unit is serverless, but the reconciler was started without a queue URL")
+        raise UnitSpecError(
+            "spec",
+            "the unit is serverless, but the reconciler was started without a queue URL; start it with one, or remove "
+            "the serverless block",
+        )
     for port in spec.ports:
         if port.number == settings.health_port:
             raise UnitSpecError(

@@ -1,18 +1,19 @@
-"""What all objects made for a unit have in common: metadata, ownership, and whether a live one must be written."""
+"""What all objects made for a unit have in common: metadata, ownership, and whether a live one must be applied."""
 
 import hashlib
-from typing import Any
+from typing import Final
 
 import msgspec
 
 from simulator.errors import ConflictError, KubeError
 from simulator.gpuunit import object_labels, owner_reference
 from simulator.kube.kinds import GPUUNIT, Kind, Object
+from simulator.reconciler.applied_fields import is_as_applied
 
-TEMPLATE_HASH_ANNOTATION = "runtime.lokiwager.io/template-hash"
+TEMPLATE_HASH_ANNOTATION: Final = "runtime.lokiwager.io/template-hash"
 
-_REWRITTEN_BY_THE_SERVER = frozenset({"resources", "sizeLimit"})
-"""Fields with quantities, which the API writes in its own form (`1024Mi` becomes `1Gi`); the hash watches these."""
+FIELD_MANAGER: Final = "gpuunit-reconciler"
+"""Who owns, in `managedFields`, what the reconciler applies."""
 
 
 class NameTakenError(KubeError):
@@ -68,46 +69,14 @@ def check_owner(obj: Object, unit: Object) -> None:
 
 
 def must_write(live: Object, desired: Object) -> bool:
-    """Whether the live object differs from the desired one (C2).
+    """Whether the live object must be applied anew (C2).
 
-    The hash tells that something else is wanted than what was written; comparing field by field, that somebody
-    changed what was written. What the API server added to the live object does not count.
+    The hash tells that something else is wanted than what was applied; the fields' owners tell that somebody changed
+    what was applied. What the API server or others added does not count.
     """
-    if _hash_of(live) != _hash_of(desired):
-        return True
-    labels = desired["metadata"]["labels"]
-    return not (_covers(live["metadata"].get("labels"), labels) and _covers(live.get("spec"), desired["spec"]))
+    return hash_of(live) != hash_of(desired) or not is_as_applied(live, desired, FIELD_MANAGER)
 
 
-def _hash_of(obj: Object) -> str:
+def hash_of(obj: Object) -> str:
+    """The hash of what was wanted when the object was applied; empty for one that nobody applied."""
     return str((obj["metadata"].get("annotations") or {}).get(TEMPLATE_HASH_ANNOTATION, ""))
-
-
-def _covers(live: Any, desired: Any) -> bool:
-    if isinstance(desired, dict):
-        return isinstance(live, dict) and all(
-            _covers(live.get(name), value)
-            for name, value in desired.items()
-            if name not in _REWRITTEN_BY_THE_SERVER and value not in ("", [], {})
-        )
-    if isinstance(desired, list):
-        return isinstance(live, list) and len(live) == len(desired) and all(map(_covers, live, desired))
-    return bool(live == desired)
-
-
-def updated(live: Object, desired: Object) -> Object:
-    """Return the live object with everything that is desired, ready to be written over it.
-
-    Kept of the live one: its version, other people's labels and annotations, and spec fields that only the API server
-    fills in, such as a Service's cluster IP.
-    """
-    metadata, wanted = live["metadata"], desired["metadata"]
-    return {
-        **live,
-        "metadata": {
-            **metadata,
-            "labels": {**(metadata.get("labels") or {}), **wanted["labels"]},
-            "annotations": {**(metadata.get("annotations") or {}), **wanted["annotations"]},
-        },
-        "spec": {**live.get("spec", {}), **desired["spec"]},
-    }

@@ -1,4 +1,4 @@
-"""What the Deployment and the pods of a unit say about it (contract 5.3): available, failed, waiting for what."""
+"""What the Deployment and the pods of a unit say about it (contract 5.3): available, failed, kept from starting."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ _ENDED_PHASES = frozenset({"Failed", "Succeeded"})
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A container, or a whole pod when `container` is empty, that failed; `cause` is for people to read."""
+    """A container, or a whole pod when `container` is empty, that failed: the pod's own reason, and text for people."""
 
     pod: str
     container: str
+    reason: str
     cause: str
 
     def __str__(self) -> str:
@@ -23,14 +24,41 @@ class Failure:
         return f"{where}: {self.cause}"
 
 
-def available_replicas(deployment: Object | None) -> int:
-    """Return the available replicas, 0 while the Deployment's status still tells of an earlier spec."""
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps a pod from being made or placed: `pod` is empty when there is none; reason and message are quoted."""
+
+    pod: str
+    reason: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"pod {self.pod}" if self.pod else ""
+        return ": ".join(part for part in (where, self.reason, self.message) if part)
+
+
+def available_replicas(deployment: Object | None, pods: Sequence[Object]) -> int:
+    """Return how many pods are available: so says the Deployment, and the pods themselves are ready (C1).
+
+    A pod is ready when all its containers are: the sidecar among them is when it has registered and the framework is
+    healthy. Of a Deployment whose status still tells of an earlier spec nothing is believed.
+    """
     if deployment is None:
         return 0
     status, generation = deployment.get("status") or {}, deployment["metadata"].get("generation", 0)
     if status.get("observedGeneration", generation) < generation:
         return 0
-    return int(status.get("availableReplicas") or 0)
+    return min(int(status.get("availableReplicas") or 0), sum(map(_is_ready, pods)))
+
+
+def _is_ready(pod: Object) -> bool:
+    condition = _condition(pod, "Ready")
+    return condition is not None and condition["status"] == "True"
+
+
+def _condition(obj: Object, condition_type: str) -> Object | None:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return next((condition for condition in conditions if condition["type"] == condition_type), None)
 
 
 def current_pods(pods: Iterable[Object]) -> list[Object]:
@@ -50,32 +78,62 @@ def find_sidecar_failure(pods: Sequence[Object]) -> Failure | None:
     return _first_container_failure(pods, SIDECAR_CONTAINER)
 
 
+def find_obstacle(deployment: Object | None, pods: Sequence[Object]) -> Obstacle | None:
+    """Return why the scheduler cannot place a pod, or why none can be made; None when all goes on."""
+    for pod in pods:
+        placed = _condition(pod, "PodScheduled")
+        if placed is not None and placed["status"] == "False":
+            return Obstacle(pod["metadata"]["name"], placed.get("reason") or "", placed.get("message") or "")
+    refused = _condition(deployment, "ReplicaFailure") if deployment is not None and not pods else None
+    if refused is not None and refused["status"] == "True":
+        return Obstacle("", refused.get("reason") or "", refused.get("message") or "")
+    return None
+
+
+def only_sidecar_unready(pods: Sequence[Object]) -> bool:
+    """Whether a pod's containers all run, and the sidecar alone is not ready."""
+    return any(_unready(pod) == [SIDECAR_CONTAINER] for pod in pods)
+
+
+def _unready(pod: Object) -> list[str]:
+    entries = _container_statuses(pod)
+    if not entries or not all("running" in (entry.get("state") or {}) for entry in entries):
+        return []
+    return [entry["name"] for entry in entries if not entry.get("ready")]
+
+
+def _container_statuses(pod: Object) -> list[Object]:
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
 def _first_container_failure(pods: Sequence[Object], container: str | None) -> Failure | None:
     for pod in pods:
-        status = pod.get("status") or {}
-        for entry in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-            cause = _failure_cause(entry)
-            if cause and container in (None, entry["name"]):
-                return Failure(pod["metadata"]["name"], entry["name"], cause)
+        for entry in _container_statuses(pod):
+            found = _failure_of(entry)
+            if found and container in (None, entry["name"]):
+                return Failure(pod["metadata"]["name"], entry["name"], *found)
     return None
 
 
 def _first_pod_failure(pods: Sequence[Object]) -> Failure | None:
     for pod in pods:
         if _phase(pod) == "Failed":
-            return Failure(pod["metadata"]["name"], "", _reason_and_message(pod["status"], "Failed"))
+            reason = pod["status"].get("reason") or "Failed"
+            return Failure(pod["metadata"]["name"], "", reason, _reason_and_message(pod["status"], "Failed"))
     return None
 
 
-def _failure_cause(entry: Object) -> str:
-    """Say why a container failed, "" if it did not."""
+def _failure_of(entry: Object) -> tuple[str, str] | None:
+    """Say why a container failed: reason and cause."""
     state = entry.get("state") or {}
     waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
     if waiting.get("reason", "") not in _NO_FAILURE:
-        return _waiting_cause(waiting, (entry.get("lastState") or {}).get("terminated") or {})
+        last_exit = (entry.get("lastState") or {}).get("terminated") or {}
+        return waiting["reason"], _waiting_cause(waiting, last_exit)
     if terminated.get("exitCode") or terminated.get("signal"):
-        return _exit_cause(terminated)
-    return ""
+        return terminated.get("reason") or "Error", _exit_cause(terminated)
+    return None
 
 
 def _waiting_cause(waiting: Object, last_exit: Object) -> str:
@@ -93,15 +151,6 @@ def _exit_cause(terminated: Object) -> str:
 def _reason_and_message(state: Object, default_reason: str) -> str:
     parts = (state.get("reason") or default_reason, (state.get("message") or "").strip())
     return ": ".join(part for part in parts if part)
-
-
-def scheduling_problem(pods: Sequence[Object]) -> str:
-    """Return the scheduler's message about the first pod that it could not place, "" if there is none."""
-    for pod in pods:
-        for condition in (pod.get("status") or {}).get("conditions") or ():
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return str(condition.get("message") or condition.get("reason") or "")
-    return ""
 
 
 def _phase(pod: Object) -> str:

@@ -58,7 +58,8 @@ _DROPPED_CAPABILITIES = (
 def pod_template_for(spec: UnitSpec, settings: ReconcilerSettings) -> Object:
     """Return the pod template of a unit; the sidecar is a restartable init container, so that it starts first."""
     runtime = _runtime_container(spec)
-    pod: Object = {"containers": [runtime]}
+    # A pod has a token for the cluster's API unless it says no; the user's program is to have none.
+    pod: Object = {"automountServiceAccountToken": False, "containers": [runtime]}
     if spec.serverless:
         runtime["lifecycle"] = _drain_first(settings)
         pod["initContainers"] = [_sidecar_container(spec, spec.serverless, settings)]
@@ -180,7 +181,9 @@ def _framework_env(serverless: ServerlessSpec) -> list[tuple[str, str]]:
 
 
 def _env(pairs: list[tuple[str, str]]) -> list[Object]:
-    return [{"name": name, "value": value} for name, value in pairs]
+    """Variables in order; of one that is there twice the last, which would win: an apply takes each name once."""
+    last = {name: index for index, (name, _) in enumerate(pairs)}
+    return [{"name": name, "value": value} for index, (name, value) in enumerate(pairs) if last[name] == index]
 
 
 def _security_context() -> Object:

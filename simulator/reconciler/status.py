@@ -1,7 +1,7 @@
 """A unit's status, from its spec and from what was observed (contract 5.3): pure functions that change no argument.
 
-`Ready` follows from the availability of the Deployment. That is more than "processes were started": the sidecar's
-readiness probe asks for framework, queue and consumer, and a pod that is not ready is not available (C1).
+`Ready` means that a pod is available and ready. That is more than "processes were started": the sidecar's readiness
+probe asks for framework, queue and consumer, and a pod is ready only when all its containers are (C1).
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,17 @@ from typing import Any
 from sidecar.subjects import Subjects
 from simulator.gpuunit import ServerlessSpec, UnitSpecError, is_stock, serverless_of, service_name
 from simulator.kube.kinds import Object
+from simulator.reconciler.advice import failure_advice, obstacle_advice
 from simulator.reconciler.conditions import READY, SERVERLESS_READY, Condition, kube_time, stamped
 from simulator.reconciler.observed import (
     Failure,
+    Obstacle,
     available_replicas,
     current_pods,
     find_failure,
+    find_obstacle,
     find_sidecar_failure,
-    scheduling_problem,
+    only_sidecar_unready,
 )
 from simulator.reconciler.settings import ReconcilerSettings
 from simulator.reconciler.spec import UnitSpec, read_unit
@@ -27,6 +30,9 @@ from simulator.reconciler.spec import UnitSpec, read_unit
 SERVICE_SYNC_FAILED = "UnitServiceSyncFailed"
 NETWORK_POLICY_SYNC_FAILED = "UnitNetworkPolicySyncFailed"
 DEPLOYMENT_SYNC_FAILED = "UnitDeploymentSyncFailed"
+
+WAITING_FOR_POD = "waiting for a pod to become available"
+WAITING_FOR_SIDECAR = "waiting for the sidecar, which registers when the framework is healthy and the queue is there"
 
 _SPEC_REASONS = {
     "storageMounts": "StorageMountInvalid",
@@ -60,8 +66,8 @@ def status_for(
     """
     spec = read_unit(unit)
     counted = current_pods(pods)
-    available = available_replicas(deployment)
-    ready = _unit_outcome(spec, available, counted)
+    available = available_replicas(deployment, counted)
+    ready = _unit_outcome(spec, available, counted, find_obstacle(deployment, counted))
     status: Object = {"readyReplicas": available, "phase": ready.phase}
     if spec.is_stock:
         return _finished(unit, status, [ready.condition(READY)], now)
@@ -99,6 +105,19 @@ def status_changed(old: Object, new: Object) -> bool:
     return _without_times(old) != _without_times(new)
 
 
+def status_patch(old: Object, new: Object) -> Object:
+    """Return the merge patch (RFC 7386) that makes one status of another."""
+    patch: Object = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            if before != value:
+                patch[name] = status_patch(before, value)
+        elif before != value or name not in old:
+            patch[name] = value
+    return patch
+
+
 def _without_times(status: Object) -> dict[str, Any]:
     rest = {name: value for name, value in status.items() if name != "lastSyncTime"}
     rest["conditions"] = [
@@ -119,22 +138,32 @@ def _finished(unit: Object, status: Object, conditions: list[Condition], now: da
     return {**new, "lastSyncTime": kube_time(now) if changed else before["lastSyncTime"]}
 
 
-def _unit_outcome(spec: UnitSpec, available: int, pods: Sequence[Object]) -> _Outcome:
+def _unit_outcome(spec: UnitSpec, available: int, pods: Sequence[Object], obstacle: Obstacle | None) -> _Outcome:
     """First match wins (contract 5.3, "Unit phase"; the first one is ours)."""
-    failure, problem = find_failure(pods), scheduling_problem(pods)
+    failure = find_failure(pods)
     if spec.serverless and spec.serverless.template_only:
         outcome = _Outcome("Empty", False, "TemplateOnly", _template_message(spec.serverless))
     elif available >= 1:
         outcome = _Outcome("Ready", True, "UnitReady", "a pod of the unit is available")
     elif failure:
-        outcome = _Outcome("Failed", False, "PodStartupFailed", str(failure))
-    elif spec.storage_mounts and "persistentvolumeclaim" in problem.lower():
-        outcome = _Outcome("Progressing", False, "StorageNotReady", problem)
+        outcome = _Outcome("Failed", False, "PodStartupFailed", _advised(failure, spec))
+    elif obstacle:
+        reason = "StorageNotReady" if spec.storage_mounts and _is_about_storage(obstacle) else "UnitProgressing"
+        outcome = _Outcome("Progressing", False, reason, f"{obstacle}; {obstacle_advice(obstacle, spec)}")
     else:
-        outcome = _Outcome("Progressing", False, "UnitProgressing", problem or "waiting for a pod to become available")
+        message = WAITING_FOR_SIDECAR if only_sidecar_unready(pods) else WAITING_FOR_POD
+        outcome = _Outcome("Progressing", False, "UnitProgressing", message)
     if not spec.is_stock:
         return outcome
     return _Outcome(outcome.phase, outcome.is_true, _STOCK_REASONS.get(outcome.reason, outcome.reason), outcome.message)
+
+
+def _is_about_storage(obstacle: Obstacle) -> bool:
+    return "persistentvolumeclaim" in obstacle.message.lower()
+
+
+def _advised(failure: Failure, spec: UnitSpec) -> str:
+    return f"{failure}; {failure_advice(failure, spec)}"
 
 
 def _template_message(serverless: ServerlessSpec) -> str:
@@ -151,10 +180,10 @@ def _serverless_outcome(spec: UnitSpec, available: int, failure: Failure | None)
     if spec.is_template:
         return _Outcome("Disabled", True, "UnitServerlessReady", "the unit is a template only and has no sidecar")
     if failure:
-        return _Outcome("Failed", False, "UnitServerlessFailed", str(failure))
+        return _Outcome("Failed", False, "UnitServerlessFailed", _advised(failure, spec))
     if available >= 1:
         return _Outcome("Ready", True, "UnitServerlessReady", "the sidecar is ready")
-    return _Outcome("Pending", False, "UnitServerlessPending", "waiting for the sidecar to become ready")
+    return _Outcome("Pending", False, "UnitServerlessPending", WAITING_FOR_SIDECAR)
 
 
 def _failed_block(unit: Object, settings: ReconcilerSettings) -> Object:

@@ -12,7 +12,7 @@ import pytest
 from simulator.errors import InvalidError
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
-from simulator.kube.kinds import DEPLOYMENT, GPUUNIT, Kind, Object
+from simulator.kube.kinds import DEPLOYMENT, EVENT, GPUUNIT, POD, Kind, Object
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
 from simulator.reconciler.controller import Reconciler
@@ -91,19 +91,35 @@ class ProbedCluster(Cluster):
         self.refused: frozenset[Kind] = frozenset()
         self.writes: list[tuple[str, Kind]] = []
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
-        self.writes.append(("create", kind))
+    async def apply(self, kind: Kind, obj: Object, *, manager: str, force: bool = False) -> Object:
+        self.writes.append(("apply", kind))
         if kind in self.refused:
             raise InvalidError(f"no {kind.kind} today")
+        return await super().apply(kind, obj, manager=manager, force=force)
+
+    async def create(self, kind: Kind, obj: Object) -> Object:
+        if kind != EVENT:  # about what was written, and written in its own time
+            self.writes.append(("create", kind))
         return await super().create(kind, obj)
 
     async def update(self, kind: Kind, obj: Object) -> Object:
         self.writes.append(("update", kind))
         return await super().update(kind, obj)
 
-    async def update_status(self, kind: Kind, obj: Object) -> Object:
-        self.writes.append(("update status", kind))
-        return await super().update_status(kind, obj)
+    async def patch(self, kind: Kind, name: str, patch: Object, namespace: str | None = None) -> Object:
+        if kind != EVENT:
+            self.writes.append(("patch", kind))
+        return await super().patch(kind, name, patch, namespace)
+
+    async def patch_status(self, kind: Kind, name: str, patch: Object, namespace: str | None = None) -> Object:
+        self.writes.append(("patch status", kind))
+        return await super().patch_status(kind, name, patch, namespace)
+
+    async def delete(
+        self, kind: Kind, name: str, namespace: str | None = None, *, grace_period_s: int | None = None
+    ) -> None:
+        self.writes.append(("delete", kind))
+        await super().delete(kind, name, namespace, grace_period_s=grace_period_s)
 
 
 class World:
@@ -154,9 +170,25 @@ class World:
 
         await self.object_with(kind, find)
 
-    async def make_available(self, replicas: int = 1) -> None:
-        """Say what the cluster's own controllers would say of running pods."""
-        await self.cluster.patch_status(DEPLOYMENT, UNIT, {"status": {"availableReplicas": replicas}}, NAMESPACE)
+    async def make_pod(self, status: Object, name: str = "u1-pod") -> None:
+        """Make a pod as the unit's Deployment wants it, with a status that its kubelet might report."""
+        deployment = await self.cluster.get(DEPLOYMENT, UNIT, NAMESPACE)
+        template = deployment["spec"]["template"]
+        metadata = {"name": name, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}
+        await self.cluster.create(POD, {"metadata": metadata, "spec": template["spec"]})
+        await self.cluster.patch_status(POD, name, {"status": status}, NAMESPACE)
+
+    async def make_available(self) -> None:
+        """Say what the cluster's own controllers would say of a running pod, and run one."""
+        await self.make_pod({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
+        counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+        await self.cluster.patch_status(DEPLOYMENT, UNIT, {"status": dict.fromkeys(counts, 1)}, NAMESPACE)
+
+    async def make_unavailable(self) -> None:
+        """The pod goes, and the Deployment says so."""
+        await self.cluster.delete(POD, "u1-pod", NAMESPACE, grace_period_s=0)
+        counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+        await self.cluster.patch_status(DEPLOYMENT, UNIT, {"status": dict.fromkeys(counts)}, NAMESPACE)
 
     async def writes_of_another_reconciler(
         self, settings: ReconcilerSettings, namespace: str, name: str
@@ -165,7 +197,7 @@ class World:
         async with ProbedCluster(self.kubeconfig) as cluster:
             again = Reconciler(cluster, settings)
             async with running(again.run()):
-                for informer in (again._units, *again._owned.values()):
+                for informer in (again._units, *again._children.informers):
                     await informer.synced()
                 for _ in range(3):
                     await again.reconcile((namespace, name))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 import fixtures
+from simulator.kube.crds import platform_crd
 from simulator.kube.kinds import GPUUNIT, Object
 from simulator.reconciler.settings import ReconcilerSettings
 from simulator.reconciler.status import failure_status, status_for
@@ -21,7 +22,7 @@ UNITS = [*sorted((FIXTURES / "manifests").glob("*.yaml")), *sorted((Path(__file_
 
 @pytest.fixture(scope="module")
 def crd() -> Any:
-    return msgspec.yaml.decode((FIXTURES / "crd.yaml").read_bytes())
+    return platform_crd()
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_resources_and_shared_memory(make_unit: MakeUnit, settings: ReconcilerSe
 def test_without_memory_and_gpu_there_is_neither(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
     deployment = deployment_for(make_unit(), settings)
     assert not {"resources", "volumeMounts", "ports"} & runtime_of(deployment).keys()
-    assert pod_of(deployment).keys() == {"containers"}
+    assert pod_of(deployment).keys() == {"automountServiceAccountToken", "containers"}
 
 
 def test_runtime_env_of_a_plain_unit(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
@@ -126,14 +126,13 @@ def test_runtime_env_of_a_plain_unit(make_unit: MakeUnit, settings: ReconcilerSe
 
 
 def test_runtime_env_of_a_serverless_unit(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
-    """The platform's variables come last, so they win over the user's."""
+    """The platform's variables come last and win over the user's; no name is there twice, as no apply takes that."""
     template = {"envs": [{"name": "SERVERLESS_REQUEST_ID", "value": "mine"}]}
     assert env_of(runtime_of(deployment_for(make_unit(template=template, serverless=SERVERLESS), settings))) == [
         ("SPEC_NAME", "g1.1"),
         ("UNIT_NAME", "u1"),
         ("GPU_COUNT", "0"),
         ("MEMORY_LIMIT", ""),
-        ("SERVERLESS_REQUEST_ID", "mine"),
         ("SERVERLESS_REQUEST_ID", "tts-small"),
         ("SERVERLESS_WORKER_NAME", "u1"),
         ("SERVERLESS_WORKER_NAMESPACE", "runtime-instance"),
@@ -147,6 +146,29 @@ def test_the_user_container_learns_nothing_of_the_queue(make_unit: MakeUnit) -> 
     settings = ReconcilerSettings(nats_url="nats://u:s3cret@127.0.0.1:4222", stream_name="HIDDEN", subject_prefix="h.p")
     runtime = str(runtime_of(deployment_for(make_unit(serverless=SERVERLESS), settings)))
     assert not [word for word in ("s3cret", "4222", "HIDDEN", "h.p", "CONSUMER") if word in runtime]
+
+
+def test_a_variable_of_the_user_wins_over_a_description_of_the_unit(
+    make_unit: MakeUnit, settings: ReconcilerSettings
+) -> None:
+    template = {"envs": [{"name": "GPU_COUNT", "value": "many"}, {"name": "A", "value": "1"}]}
+    env = env_of(runtime_of(deployment_for(make_unit(template=template), settings)))
+    assert env == [
+        ("SPEC_NAME", "g1.1"),
+        ("UNIT_NAME", "u1"),
+        ("MEMORY_LIMIT", ""),
+        ("GPU_COUNT", "many"),
+        ("A", "1"),
+    ]
+
+
+@pytest.mark.parametrize("serverless", [{}, SERVERLESS])
+def test_user_code_gets_no_token_of_the_cluster(
+    make_unit: MakeUnit, settings: ReconcilerSettings, serverless: Object
+) -> None:
+    pod = pod_of(deployment_for(make_unit(serverless=serverless), settings))
+    assert pod["automountServiceAccountToken"] is False
+    assert "serviceAccountName" not in pod
 
 
 def test_sidecar_container(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
@@ -287,7 +309,7 @@ def test_without_worker_credentials_no_pod_waits_for_a_secret(
     assert "secret" not in str(pod_of(deployment)).lower()
     assert "SERVERLESS_NATS_CREDENTIALS_FILE" not in dict(env_of(sidecar_of(deployment)))
     plain = deployment_for(make_unit(), ReconcilerSettings(nats_url="127.0.0.1", worker_credentials=True))
-    assert pod_of(plain).keys() == {"containers"}
+    assert pod_of(plain).keys() == {"automountServiceAccountToken", "containers"}
 
 
 def test_concurrency_reaches_the_sidecar_when_it_is_set(make_unit: MakeUnit) -> None:

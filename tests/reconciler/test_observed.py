@@ -10,12 +10,14 @@ from simulator.reconciler.observed import (
     available_replicas,
     current_pods,
     find_failure,
+    find_obstacle,
     find_sidecar_failure,
-    scheduling_problem,
+    only_sidecar_unready,
 )
 
 MakePod = Callable[..., Object]
 
+READY = {"type": "Ready", "status": "True"}
 RUNNING = {"running": {"startedAt": "2026-03-04T05:00:00Z"}}
 
 
@@ -130,20 +132,81 @@ def test_pods_are_looked_at_by_name(make_pod: MakePod) -> None:
         ({"metadata": {"generation": 3}, "status": {"observedGeneration": 2, "availableReplicas": 1}}, 0),
     ],
 )
-def test_available_replicas(deployment: Object | None, replicas: int) -> None:
+def test_available_replicas(make_pod: MakePod, deployment: Object | None, replicas: int) -> None:
     """A status that was written for an earlier spec says nothing of the pods that this spec wants."""
-    assert available_replicas(deployment) == replicas
+    assert available_replicas(deployment, [make_pod(conditions=[READY])]) == replicas
+
+
+@pytest.mark.parametrize(
+    ("pods", "replicas"),
+    [
+        ([], 0),
+        ([{}], 0),
+        ([{"conditions": [{"type": "Ready", "status": "False"}]}], 0),
+        ([{"conditions": [{"type": "Ready", "status": "Unknown"}]}], 0),
+        ([{"conditions": [{"type": "ContainersReady", "status": "True"}]}], 0),
+        ([{"conditions": [READY]}], 1),
+        ([{"name": "a", "conditions": [READY]}, {"name": "b", "conditions": [READY]}], 1),
+    ],
+)
+def test_available_is_what_the_pods_confirm(make_pod: MakePod, pods: list[dict[str, Any]], replicas: int) -> None:
+    """C1: a Deployment's count may be older than what its pods say; both must agree."""
+    deployment = {"metadata": {"generation": 1}, "status": {"availableReplicas": 1}}
+    assert available_replicas(deployment, [make_pod(**pod) for pod in pods]) == replicas
+
+
+PLACED = {"type": "PodScheduled", "status": "True"}
+UNPLACED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU"}
 
 
 @pytest.mark.parametrize(
     ("conditions", "text"),
     [
-        ([], ""),
-        ([{"type": "PodScheduled", "status": "True"}], ""),
-        ([{"type": "Ready", "status": "False", "message": "no"}], ""),
-        ([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}], "Unschedulable"),
-        ([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU"}], "no GPU"),
+        ([], None),
+        ([PLACED], None),
+        ([{"type": "Ready", "status": "False", "message": "no"}], None),
+        ([UNPLACED], "pod u1-7c9f-abcde: Unschedulable: no GPU"),
+        ([{**UNPLACED, "message": ""}], "pod u1-7c9f-abcde: Unschedulable"),
+        ([{"type": "PodScheduled", "status": "False"}], "pod u1-7c9f-abcde"),
     ],
 )
-def test_scheduling_problem(make_pod: MakePod, conditions: list[Object], text: str) -> None:
-    assert scheduling_problem([make_pod(phase="Pending", conditions=conditions)]) == text
+def test_a_pod_that_is_not_placed(make_pod: MakePod, conditions: list[Object], text: str | None) -> None:
+    obstacle = find_obstacle(None, [make_pod(phase="Pending", conditions=conditions)])
+    assert (str(obstacle) if obstacle else None) == text
+
+
+@pytest.mark.parametrize("status", ["True", "False"])
+def test_pods_that_are_refused(make_pod: MakePod, status: str) -> None:
+    """What the Deployment says of it counts while there is no pod."""
+    refused = {"type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": "exceeded quota"}
+    deployment = {"status": {"conditions": [refused]}}
+    obstacle = find_obstacle(deployment, [])
+    assert (str(obstacle) if obstacle else None) == ("FailedCreate: exceeded quota" if status == "True" else None)
+    assert find_obstacle(deployment, [make_pod()]) is None
+
+
+def status_of(name: str, state: Object, *, ready: bool) -> Object:
+    return {"name": name, "state": state, "ready": ready}
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "runtime", "alone"),
+    [
+        ((RUNNING, False), (RUNNING, True), True),
+        ((RUNNING, True), (RUNNING, True), False),
+        ((RUNNING, True), (RUNNING, False), False),
+        ((RUNNING, False), (RUNNING, False), False),
+        ((RUNNING, False), ({"waiting": {"reason": "PodInitializing"}}, False), False),
+        ((RUNNING, False), ({}, False), False),
+    ],
+)
+def test_only_the_sidecar_is_waited_for(
+    make_pod: MakePod, sidecar: tuple[Object, bool], runtime: tuple[Object, bool], alone: bool
+) -> None:
+    pod = make_pod(
+        init=[status_of("serverless-sidecar", sidecar[0], ready=sidecar[1])],
+        main=[status_of("runtime-worker", runtime[0], ready=runtime[1])],
+    )
+    assert only_sidecar_unready([pod]) is alone
+    assert not only_sidecar_unready([])
+    assert not only_sidecar_unready([make_pod()])

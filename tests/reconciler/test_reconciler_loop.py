@@ -30,6 +30,12 @@ SPEC: dict[str, Any] = {
 CHILDREN = ((SERVICE, "unit-u1"), (NETWORK_POLICY, "egress-u1"), (DEPLOYMENT, "u1"))
 
 
+def container_status(state: Object, name: str = "serverless-sidecar") -> Object:
+    """What a kubelet reports of a container."""
+    fixed = {"image": "i:1", "imageID": "", "ready": False, "restartCount": 0}
+    return {"name": name, "state": state, **fixed}
+
+
 def successor(name: str, old: Object) -> Callable[[Informer], Object | None]:
     """Finds the object of this name that is not the old one, nor of the old one's owner."""
 
@@ -79,13 +85,8 @@ async def test_nothing_is_written_when_nothing_changed(
 async def test_a_failed_pod_fails_the_unit(world: "World", make_unit: "MakeUnit") -> None:
     await world.create(make_unit(**SPEC))
     await world.unit_with("UnitProgressing")
-    deployment = await world.cluster.get(DEPLOYMENT, "u1", NAMESPACE)
-    template = deployment["spec"]["template"]
-    metadata = {"name": "u1-pod", "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}
-    await world.cluster.create(POD, {"metadata": metadata, "spec": template["spec"]})
     state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
-    failed = {"phase": "Running", "initContainerStatuses": [{"name": "serverless-sidecar", "state": state}]}
-    await world.cluster.patch_status(POD, "u1-pod", {"status": failed}, NAMESPACE)
+    await world.make_pod({"phase": "Running", "initContainerStatuses": [container_status(state)]})
     unit = await world.unit_with("PodStartupFailed")
     assert unit["status"]["phase"] == "Failed"
     assert unit["status"]["serverless"]["phase"] == "Failed"
@@ -156,7 +157,7 @@ async def test_a_worker_becomes_a_template_and_a_worker_again(world: "World", ma
     deployment = await world.cluster.get(DEPLOYMENT, "u1", NAMESPACE)
     assert deployment["spec"]["replicas"] == 0
     await world.cluster.get(NETWORK_POLICY, "egress-u1", NAMESPACE)
-    await world.make_available(0)
+    await world.make_unavailable()
     await world.cluster.patch(GPUUNIT, "u1", {"spec": {"serverless": {"templateOnly": None}}}, NAMESPACE)
     await world.unit_with("UnitProgressing")
     assert (await world.cluster.get(DEPLOYMENT, "u1", NAMESPACE))["spec"]["replicas"] == 1

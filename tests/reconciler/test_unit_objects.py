@@ -1,6 +1,5 @@
-"""When a live object is written, what is kept of it, and to whom it belongs (C2); the index of a unit's objects."""
+"""The hash of what is wanted, and to whom an object belongs; the index of a unit's objects."""
 
-import copy
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -16,10 +15,7 @@ from simulator.reconciler.objects import (
     NameTakenError,
     check_owner,
     is_controlled_by,
-    must_write,
-    updated,
 )
-from simulator.reconciler.service import service_for
 from simulator.reconciler.settings import ReconcilerSettings
 from simulator.reconciler.unit_index import UnitIndex
 
@@ -32,119 +28,12 @@ UNIT_SPEC: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def desired(make_unit: MakeUnit, settings: ReconcilerSettings) -> Object:
-    return deployment_for(make_unit(**UNIT_SPEC), settings)
-
-
-@pytest.fixture
-def live(desired: Object) -> Object:
-    """The Deployment as a real API server gives it back: defaults filled in, quantities and empty values rewritten."""
-    live = copy.deepcopy(desired)
-    live["metadata"] |= {"uid": "d-1", "resourceVersion": "7", "generation": 1}
-    live["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "1"
-    live["spec"] |= {"progressDeadlineSeconds": 600, "revisionHistoryLimit": 10}
-    pod = live["spec"]["template"]["spec"]
-    pod |= {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "terminationGracePeriodSeconds": 30}
-    [runtime] = pod["containers"]
-    runtime["terminationMessagePath"] = "/dev/termination-log"
-    runtime["resources"] = {"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}}
-    for entry in runtime["env"]:
-        if entry.get("value") == "":
-            del entry["value"]
-    probe = pod["initContainers"][0]["readinessProbe"]
-    probe |= {"timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3}
-    probe["httpGet"]["scheme"] = "HTTP"
-    live["status"] = {"availableReplicas": 1}
-    return live
-
-
-def test_what_the_server_adds_is_no_difference(live: Object, desired: Object) -> None:
-    """C2: an unchanged Deployment is not written again."""
-    assert not must_write(live, desired)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"memory": "2Gi"},
-        {"image": "other:1"},
-        {"template": {"ports": [{"name": "http", "port": 8081}]}},
-        {"serverless": {"requestID": "tts", "framework": {"invokePath": "/run"}}},
-        {"serverless": {}},
-    ],
-)
-def test_another_wish_is_written(
-    make_unit: MakeUnit, settings: ReconcilerSettings, live: Object, change: dict[str, Any]
-) -> None:
-    """C2: any change of the unit that shows in the Deployment changes the hash."""
-    assert must_write(live, deployment_for(make_unit(**{**UNIT_SPEC, **change}), settings))
-
-
-def test_a_wish_taken_back_is_written(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
-    """C2: a field that is no longer wanted is in no comparison; only the hash tells."""
-    live = deployment_for(make_unit(template={"command": ["run"], "args": ["--fast"]}), settings)
-    desired = deployment_for(make_unit(template={"args": ["--fast"]}), settings)
-    assert must_write(live, desired)
-    assert updated(live, desired) == desired
-
-
-def scale(live: Object) -> None:
-    live["spec"]["replicas"] = 2
-
-
-def add_container(live: Object) -> None:
-    live["spec"]["template"]["spec"]["containers"].append({"name": "extra"})
-
-
-def drop_probe(live: Object) -> None:
-    del live["spec"]["template"]["spec"]["initContainers"][0]["readinessProbe"]
-
-
-def drop_label(live: Object) -> None:
-    del live["metadata"]["labels"]["app.kubernetes.io/name"]
-
-
-def change_strategy(live: Object) -> None:
-    live["spec"]["strategy"] = {"type": "RollingUpdate"}
-
-
-@pytest.mark.parametrize("edit", [scale, add_container, drop_probe, drop_label, change_strategy])
-def test_what_somebody_changed_is_put_right(live: Object, desired: Object, edit: Callable[[Object], None]) -> None:
-    """C10 holds against a hand that scales the Deployment, too."""
-    edit(live)
-    assert must_write(live, desired)
-    assert not must_write(updated(live, desired), desired)
-
-
 def test_the_hash_does_not_depend_on_the_owner(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
     unit = make_unit(**UNIT_SPEC)
     first = deployment_for(unit, settings)
     unit["metadata"]["generation"] = 99
     assert deployment_for(unit, settings) == first
     assert len(first["metadata"]["annotations"][TEMPLATE_HASH_ANNOTATION]) == 16
-
-
-def test_update_keeps_what_others_wrote(make_unit: MakeUnit) -> None:
-    desired = service_for(make_unit(**UNIT_SPEC))
-    assert desired is not None
-    live: Object = {
-        "metadata": {
-            "name": "unit-u1",
-            "resourceVersion": "7",
-            "labels": {"team": "a"},
-            "annotations": {"note": "b", TEMPLATE_HASH_ANNOTATION: "old"},
-        },
-        "spec": {"clusterIP": "10.0.0.7", "ports": [{"name": "old", "port": 1}]},
-        "status": {"loadBalancer": {}},
-    }
-    untouched = copy.deepcopy(live)
-    merged = updated(live, desired)
-    assert live == untouched
-    assert merged["metadata"]["resourceVersion"] == "7"
-    assert merged["metadata"]["labels"] == {"team": "a", **desired["metadata"]["labels"]}
-    assert merged["metadata"]["annotations"] == {"note": "b", **desired["metadata"]["annotations"]}
-    assert merged["spec"] == {"clusterIP": "10.0.0.7", **desired["spec"]}
 
 
 def test_the_owner_is_this_very_unit(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:

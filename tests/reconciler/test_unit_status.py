@@ -33,6 +33,7 @@ NO_CLAIM = {
         }
     ],
 }
+READY_POD = {"name": "u1-ready", "conditions": [{"type": "Ready", "status": "True"}]}
 SERVERLESS = {"serverless": {"requestID": "TTS"}}
 TEMPLATE = {"serverless": {"requestID": "TTS", "templateOnly": True}}
 STORAGE = {"storageMounts": [{"name": "models", "mountPath": "/models"}]}
@@ -55,8 +56,11 @@ def condition(status: Object, condition_type: str) -> tuple[str, str] | None:
 @pytest.mark.parametrize(
     ("spec", "deployment", "pods", "phase", "ready"),
     [
-        pytest.param({}, AVAILABLE, [], "Ready", ("True", "UnitReady"), id="available"),
-        pytest.param({}, AVAILABLE, [RUNTIME_FAILURE], "Ready", ("True", "UnitReady"), id="available-wins"),
+        pytest.param({}, AVAILABLE, [READY_POD], "Ready", ("True", "UnitReady"), id="available"),
+        pytest.param({}, AVAILABLE, [RUNTIME_FAILURE, READY_POD], "Ready", ("True", "UnitReady"), id="available-wins"),
+        pytest.param({}, AVAILABLE, [], "Progressing", ("False", "UnitProgressing"), id="C1-no-pod-confirms-it"),
+        pytest.param({}, AVAILABLE, [{}], "Progressing", ("False", "UnitProgressing"), id="C1-pod-not-ready"),
+        pytest.param({}, AVAILABLE, [RUNTIME_FAILURE], "Failed", ("False", "PodStartupFailed"), id="C1-pod-failed"),
         pytest.param({}, UNAVAILABLE, [RUNTIME_FAILURE], "Failed", ("False", "PodStartupFailed"), id="container"),
         pytest.param({}, UNAVAILABLE, [{"phase": "Failed"}], "Failed", ("False", "PodStartupFailed"), id="pod"),
         pytest.param(SERVERLESS, None, [SIDECAR_FAILURE], "Failed", ("False", "PodStartupFailed"), id="sidecar"),
@@ -65,7 +69,7 @@ def condition(status: Object, condition_type: str) -> tuple[str, str] | None:
         pytest.param({}, UNAVAILABLE, [], "Progressing", ("False", "UnitProgressing"), id="otherwise"),
         pytest.param({}, None, [], "Progressing", ("False", "UnitProgressing"), id="no-deployment-yet"),
         pytest.param(TEMPLATE, UNAVAILABLE, [], "Empty", ("False", "TemplateOnly"), id="template"),
-        pytest.param(TEMPLATE, AVAILABLE, [], "Empty", ("False", "TemplateOnly"), id="template-was-a-worker"),
+        pytest.param(TEMPLATE, AVAILABLE, [READY_POD], "Empty", ("False", "TemplateOnly"), id="template-was-a-worker"),
         pytest.param(TEMPLATE, None, [SIDECAR_FAILURE], "Empty", ("False", "TemplateOnly"), id="template-was-failing"),
     ],
 )
@@ -87,7 +91,7 @@ def test_unit_phase(
 @pytest.mark.parametrize(
     ("deployment", "pods", "phase", "reason"),
     [
-        (AVAILABLE, [], "Ready", "StockReady"),
+        (AVAILABLE, [READY_POD], "Ready", "StockReady"),
         (UNAVAILABLE, [RUNTIME_FAILURE], "Failed", "PodStartupFailed"),
         (UNAVAILABLE, [], "Progressing", "StockNotReady"),
         (UNAVAILABLE, [NO_CLAIM], "Progressing", "StockNotReady"),
@@ -118,7 +122,7 @@ def test_stock_unit_phase(
         pytest.param(
             SERVERLESS, UNAVAILABLE, [RUNTIME_FAILURE], "Pending", ("False", "UnitServerlessPending"), id="not-sidecar"
         ),
-        pytest.param(SERVERLESS, AVAILABLE, [], "Ready", ("True", "UnitServerlessReady"), id="ready"),
+        pytest.param(SERVERLESS, AVAILABLE, [READY_POD], "Ready", ("True", "UnitServerlessReady"), id="ready"),
         pytest.param(
             SERVERLESS, AVAILABLE, [SIDECAR_FAILURE], "Failed", ("False", "UnitServerlessFailed"), id="before-available"
         ),
@@ -143,8 +147,8 @@ def test_serverless_phase(
     assert status["serverless"] == {"phase": phase, **(RESOLVED if spec else {})}
 
 
-def test_a_ready_serverless_unit(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
-    status = status_for(make_unit(**SERVERLESS, **PORTS), AVAILABLE, [], settings, NOW)
+def test_a_ready_serverless_unit(make_unit: MakeUnit, make_pod: MakePod, settings: ReconcilerSettings) -> None:
+    status = status_for(make_unit(**SERVERLESS, **PORTS), AVAILABLE, [make_pod(**READY_POD)], settings, NOW)
     messages = [entry.pop("message") for entry in status["conditions"]]
     assert all(messages)
     assert status == {
@@ -200,12 +204,6 @@ def test_no_service_no_address(make_unit: MakeUnit, settings: ReconcilerSettings
     assert not {"serviceName", "accessURL"} & status.keys()
 
 
-def test_the_scheduler_is_quoted(make_unit: MakeUnit, make_pod: MakePod, settings: ReconcilerSettings) -> None:
-    unschedulable = {"type": "PodScheduled", "status": "False", "message": "1 Insufficient nvidia.com/gpu"}
-    status = status_for(make_unit(), None, [make_pod(phase="Pending", conditions=[unschedulable])], settings, NOW)
-    assert status["conditions"][0]["message"] == "1 Insufficient nvidia.com/gpu"
-
-
 @pytest.mark.parametrize(
     ("field", "reason"),
     [
@@ -233,12 +231,14 @@ def test_reason_of_a_wrong_spec(field: str, reason: str) -> None:
 )
 def test_early_failure(
     make_unit: MakeUnit,
+    make_pod: MakePod,
     settings: ReconcilerSettings,
     spec: dict[str, Any],
     block: Object,
     worker: tuple[str, str] | None,
 ) -> None:
-    before = status_for(make_unit(**PORTS), AVAILABLE, [], settings, NOW - timedelta(hours=1))
+    ready = [make_pod(**READY_POD)]
+    before = status_for(make_unit(**PORTS), AVAILABLE, ready, settings, NOW - timedelta(hours=1))
     status = failure_status(make_unit(status=before, **spec), "SomeReason", "because", settings, NOW)
     assert status["phase"] == "Failed"
     assert condition(status, "Ready") == ("False", "SomeReason")

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.kube.kinds import Object
+from simulator.kube.patching.merge import merge_patch
 from simulator.reconciler.settings import ReconcilerSettings
-from simulator.reconciler.status import failure_status, status_changed, status_for
+from simulator.reconciler.status import failure_status, status_changed, status_for, status_patch
 
 MakeUnit = Callable[..., Object]
 MakePod = Callable[..., Object]
@@ -23,15 +24,18 @@ EARLIER = "2026-03-04T05:00:00Z"
 AVAILABLE = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "availableReplicas": 1}}
 UNAVAILABLE = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1}}
 RUNTIME_FAILURE = {"main": [{"name": "runtime-worker", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}
+READY_POD = {"name": "u1-ready", "conditions": [{"type": "Ready", "status": "True"}]}
 SERVERLESS = {"serverless": {"requestID": "TTS"}}
 STORAGE = {"storageMounts": [{"name": "models", "mountPath": "/models"}]}
 PORTS = {"template": {"ports": [{"name": "http", "port": 8080}]}}
 
 
-def test_times_stay_while_nothing_changes(make_unit: MakeUnit, settings: ReconcilerSettings) -> None:
+def test_times_stay_while_nothing_changes(make_unit: MakeUnit, make_pod: MakePod, settings: ReconcilerSettings) -> None:
     """C3: the second look gives the very same status."""
-    first = status_for(make_unit(**SERVERLESS), AVAILABLE, [], settings, NOW)
-    second = status_for(make_unit(status=first, **SERVERLESS), AVAILABLE, [], settings, NOW + timedelta(days=1))
+    pods = [make_pod(**READY_POD)]
+    first = status_for(make_unit(**SERVERLESS), AVAILABLE, pods, settings, NOW)
+    second = status_for(make_unit(status=first, **SERVERLESS), AVAILABLE, pods, settings, NOW + timedelta(days=1))
+    assert first["phase"] == "Ready"
     assert second == first
     assert not status_changed(first, second)
 
@@ -74,6 +78,37 @@ def test_status_changed(old: Object, new: Object, changed: bool) -> None:
     assert status_changed(old, new) is changed
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "patch"),
+    [
+        ({}, {"a": 1}, {"a": 1}),
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": 1, "b": 2}, {"b": 3}, {"a": None, "b": 3}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "d": 3}}, {"a": {"c": None, "d": 3}}),
+        ({"a": {"b": 1}}, {"a": {}}, {"a": {"b": None}}),
+        ({"a": {"b": 1}}, {"a": 1}, {"a": 1}),
+        ({"a": [1, 2]}, {"a": [2]}, {"a": [2]}),
+        ({"a": None}, {"a": {}}, {"a": {}}),
+    ],
+)
+def test_the_patch_from_one_status_to_another(old: Object, new: Object, patch: Object) -> None:
+    assert status_patch(old, new) == patch
+    assert merge_patch(old, patch) == new
+
+
+VALUES = st.recursive(
+    st.integers(0, 2),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3) | st.lists(inner, max_size=2),
+    max_leaves=8,
+)
+STATUSES = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
+
+
+@given(STATUSES, STATUSES)
+def test_the_patch_makes_any_status_of_any_other(old: Object, new: Object) -> None:
+    assert merge_patch(old, status_patch(old, new)) == new
+
+
 WAITING = st.sampled_from(["", "ContainerCreating", "ErrImagePull", "CrashLoopBackOff"])
 STATES: st.SearchStrategy[Object] = st.one_of(
     st.just({}),
@@ -86,6 +121,7 @@ PODS = st.lists(
         {
             "phase": st.sampled_from(["Pending", "Running", "Failed", "Succeeded"]),
             "deleted": st.booleans(),
+            "conditions": st.sampled_from([[], READY_POD["conditions"]]),
             "init": STATES.map(lambda state: [{"name": "serverless-sidecar", "state": state}]),
             "main": STATES.map(lambda state: [{"name": "runtime-worker", "state": state}]),
         }
