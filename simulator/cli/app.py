@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from simulator.cli import dlq, parts
+from simulator.cli import cluster_parts, dlq, kind, kube, parts
+from simulator.cli.doctor import doctor
 from simulator.cli.execution import run_async
 from simulator.cli.flags import API_URL, ApiUrl, Json, Verbose, switch
 from simulator.cli.output import Output, configure_logs
@@ -29,6 +30,12 @@ app = App(
 app.command(dlq.app)
 app.command(parts.activator)
 app.command(parts.api)
+app.command(cluster_parts.reconciler)
+app.command(cluster_parts.issuer)
+app.command(cluster_parts.results)
+app.command(kube.app)
+app.command(kind.app)
+app.command(doctor)
 
 
 @app.command
@@ -41,6 +48,7 @@ def up(
     sidecar_command: Command = None,
     framework_command: Command = None,
     image: Annotated[list[str], switch(help="IMAGE=COMMAND: what an image runs; repeatable.")] = [],  # noqa: B006
+    startup: Annotated[list[str], switch(help="IMAGE=STAGE:TIMES, such as sd:1=model-load:20s~5s; repeatable.")] = [],  # noqa: B006
     max_concurrency: Annotated[int, Parameter(help="Calls that each worker runs at once.")] = 1,
     apis: Annotated[int, Parameter(help="API processes; each further one listens on a free port.")] = 1,
     activators: Annotated[int, Parameter(help="Activators; 0 leaves the work to `unitsim activator`.")] = 1,
@@ -67,7 +75,7 @@ def up(
     from sidecar.concurrency import MAX_CONCURRENCY
     from simulator.activator.settings import ActivatorSettings
     from simulator.api.settings import ApiSettings
-    from simulator.cli.up import run_up
+    from simulator.cli.up import run_up, startup_of
     from simulator.platform import PlatformOptions
     from simulator.ports import ensure_free
 
@@ -85,6 +93,7 @@ def up(
         sidecar_command=_command(sidecar_command, "--sidecar-command"),
         framework_command=_command(framework_command, "--framework-command"),
         images={name: _command(text, "--image") or () for name, text in _pairs(image, "--image").items()},
+        startup=startup_of(startup),
         max_concurrency=max_concurrency,
         activator=ActivatorSettings(gpu_budget=gpu_budget),
         api=ApiSettings(backlog_limit=backlog_limit),

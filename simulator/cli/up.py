@@ -9,6 +9,7 @@ from sidecar.subjects import SubjectError, normalise_request_id
 from simulator.api_client import ApiClient
 from simulator.cli.output import Output
 from simulator.errors import UsageError
+from simulator.kubelet.startup_times import StartupTimes, parse_startup
 from simulator.platform import Platform, PlatformOptions, run_platform
 from simulator.units import echo_unit
 from simulator.waiting import wait_until_ready
@@ -38,6 +39,18 @@ def _pool(text: str) -> str:
         return normalise_request_id(text)
     except SubjectError as error:
         raise UsageError(f"--pool: {error}") from error
+
+
+def startup_of(texts: Sequence[str]) -> dict[str, StartupTimes]:
+    """The times of starts that `--startup` gives, by image.
+
+    Raises:
+        UsageError: one cannot be read.
+    """
+    try:
+        return parse_startup(texts)
+    except UsageError as error:
+        raise UsageError(f"--startup: {error}") from error
 
 
 def _text(path: Path | None) -> str | None:

@@ -48,15 +48,17 @@ class Authority:
 
     def access(self, name: str, grants: Grants) -> Access:
         """Make a user of the queue's account."""
-        return Access(_new_user(self._queue, name, grants), inbox_prefix=grants.inbox_prefix)
+        return Access(new_user(self._queue, name, grants), inbox_prefix=grants.inbox_prefix)
 
     def worker_access(self, name: str, grants: Grants) -> Access:
         """Make an account for one worker and its user; the server knows it from now on."""
-        account, queue = Key(KeyKind.ACCOUNT), self._queue.public
-        taken = [Import(subject, queue) for subject in (*grants.publish, ACCOUNT_INFO)]
-        heard = [Import(subject, queue, service=False) for subject in grants.listen]
-        self._publish_account(account, name, imports=(*taken, *heard))
-        return Access(_new_user(account, name, grants), inbox_prefix=grants.inbox_prefix)
+        account = Key(KeyKind.ACCOUNT)
+        self._publish_account(account, name, imports=worker_imports(grants, self._queue.public))
+        return Access(new_user(account, name, grants), inbox_prefix=grants.inbox_prefix)
+
+    async def issue(self, name: str, grants: Grants) -> Access:
+        """As `worker_access`, in the form that the issuer asks for."""
+        return self.worker_access(name, grants)
 
     def _publish_account(self, account: Key, name: str, **content: Any) -> None:
         token = account_jwt(self._operator, account.public, name, _now(), **content)
@@ -66,7 +68,15 @@ class Authority:
         unfinished.rename(path)
 
 
-def _new_user(account: Key, name: str, grants: Grants) -> Credentials:
+def worker_imports(grants: Grants, queue: str) -> tuple[Import, ...]:
+    """What a worker's own account takes from the queue's account, whose public key is `queue`."""
+    taken = [Import(subject, queue) for subject in (*grants.publish, ACCOUNT_INFO)]
+    heard = [Import(subject, queue, service=False) for subject in grants.listen]
+    return (*taken, *heard)
+
+
+def new_user(account: Key, name: str, grants: Grants) -> Credentials:
+    """Make a user of an account."""
     user = Key(KeyKind.USER)
     token = user_jwt(account, user.public, name, grants.permissions, _now())
     return Credentials(credentials_text(token, user))

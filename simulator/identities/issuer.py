@@ -11,16 +11,15 @@ a unit whose name the consumer bears gets no identity.
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
-from sidecar.queue import Queue, QueueError
+from sidecar.queue import Access, Queue, QueueError
 from sidecar.subjects import sidecar_consumer
 from simulator.errors import AlreadyExistsError, NotFoundError
 from simulator.gpuunit import MANAGED_LABELS, UnitSpecError, check_unit_name, is_stock, serverless_of
-from simulator.identities.authority import Authority
-from simulator.identities.permissions import worker
+from simulator.identities.permissions import Grants, worker
 from simulator.identities.secret import secret_for, secret_name
 from simulator.jetstream.consumers import consumer_state
 from simulator.kube.client import Cluster
@@ -46,6 +45,13 @@ class Identity:
     credentials: str = field(repr=False)
 
 
+class WorkerAuthority(Protocol):
+    """Who signs the workers' identities, and makes them known to the queue's server."""
+
+    async def issue(self, name: str, grants: Grants) -> Access:
+        """Make an account for one worker and its user. Raises QueueError: the server cannot be told now."""
+
+
 class Issuer:
     """Makes consumers and keeps Secrets of all units; `units` must be a running informer, `queue` the stream owner's.
 
@@ -57,7 +63,7 @@ class Issuer:
         cluster: Cluster,
         units: Informer,
         queue: Queue,
-        authority: Authority,
+        authority: WorkerAuthority,
         concurrency: int = DEFAULT_CONCURRENCY,
     ) -> None:
         self._cluster = cluster
@@ -103,7 +109,7 @@ class Issuer:
                 return  # no pod may start with a former identity; that the Secret is gone brings the unit back here
             await self._check_consumer(name, pool)
             await make_worker_consumer(self._queue, pool, name, self._concurrency)
-            access = self._authority.worker_access(name, worker(self._queue.stream, pool, name))
+            access = await self._authority.issue(name, worker(self._queue.stream, pool, name))
             credentials = access.credentials.text if access.credentials else ""
             identity = self._identities[key] = Identity(uid, pool, credentials)
             log.info("identity issued", unit=name, pool=pool)

@@ -32,10 +32,10 @@ class KeyKind(Enum):
 
 
 class Key:
-    """A fresh key pair, held in memory only; what it shows of itself is public."""
+    """A key pair, a fresh one unless its seed is given; what it shows of itself is public."""
 
-    def __init__(self, kind: KeyKind) -> None:
-        self._seed: bytes = nkeys.encode_seed(secrets.token_bytes(_SEED_BYTES), kind.value)
+    def __init__(self, kind: KeyKind, seed: str = "") -> None:
+        self._seed: bytes = seed.encode() or nkeys.encode_seed(secrets.token_bytes(_SEED_BYTES), kind.value)
         self._pair = nkeys.from_seed(bytearray(self._seed))
         self.public: str = self._pair.public_key.decode()
 

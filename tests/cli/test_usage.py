@@ -27,6 +27,8 @@ def taken_port() -> Iterator[int]:
         pytest.param(["up", "--api-port", "65536"], 2, ["--api-port 65536", "0 and 65535"], id="port out of range"),
         pytest.param(["up", "--pool", "a b", "--api-port", "0"], 2, ["--pool", "'a b'"], id="bad pool"),
         pytest.param(["up", "--image", "x"], 2, ["--image 'x'", "NAME=VALUE"], id="bad image pair"),
+        pytest.param(["up", "--startup", "x=load:1s"], 2, ["--startup: 'x=load:1s'", "model-load"], id="bad stage"),
+        pytest.param(["up", "--startup", "x=model-load:soon"], 2, ["--startup: 'soon'", "20s~5s*9"], id="bad times"),
         pytest.param(["up", "--sidecar-command", "'a"], 2, ["--sidecar-command", "quotation"], id="open quote"),
         pytest.param(["up", "--framework-command", ""], 2, ["--framework-command needs"], id="empty command"),
         pytest.param(["run", "sync-ech"], 2, ["no scenario 'sync-ech'", "did you mean sync-echo"], id="near scenario"),
