@@ -28,6 +28,7 @@ from simulator.identities import permissions
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import GPUUNIT, POD
+from simulator.ports import LOOPBACK
 
 PATIENCE_S: Final = 1.0
 """A queue that takes longer to answer is worth a line in the log."""
@@ -39,11 +40,10 @@ OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Where queue and cluster are. `nats_url` may hold a password; without `credentials` the queue is an open one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueAddress:
+    """Where the queue is. `nats_url` may hold a password; without `credentials` the queue is an open one."""
 
-    kubeconfig: Path
     nats_url: str = field(repr=False)
     credentials: Credentials | None
     stream: StreamSettings
@@ -51,6 +51,13 @@ class Surroundings:
     def access(self, grants: permissions.Grants) -> Access:
         """How a role gets into the queue, which says what inboxes it may hear."""
         return Access(self.credentials, inbox_prefix=grants.inbox_prefix) if self.credentials else Access()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings(QueueAddress):
+    """Where queue and cluster are."""
+
+    kubeconfig: Path
 
 
 def checked_nats_url(url: str) -> str:
@@ -111,7 +118,7 @@ async def run_activator(where: Surroundings, settings: ActivatorSettings, starte
     """
     grants = permissions.activator(where.stream, ACTIVATOR_CONSUMER)
     async with _connected("activator", where, grants) as (cluster, queue), asyncio.TaskGroup() as tasks:
-        await _cluster_answers(cluster)
+        await cluster_answers(cluster)
         units = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE)
         tasks.create_task(units.run())
         activator = Activator(cluster, units, queue, settings)
@@ -119,8 +126,10 @@ async def run_activator(where: Surroundings, settings: ActivatorSettings, starte
         await activator.run()
 
 
-async def run_api(where: Surroundings, port: int, settings: ApiSettings, started: Callable[[str], None]) -> None:
-    """Serve the API on a loopback port (0: any free one) until cancelled; `started` is called with its URL.
+async def run_api(
+    where: Surroundings, port: int, settings: ApiSettings, started: Callable[[str], None], host: str = LOOPBACK
+) -> None:
+    """Serve the API on a port of `host` (0: any free one) until cancelled; `started` is called with its URL.
 
     It serves as soon as the queue answers; what needs a cluster that is away is refused meanwhile.
 
@@ -130,7 +139,7 @@ async def run_api(where: Surroundings, port: int, settings: ApiSettings, started
     """
     async with (
         _connected("api", where, permissions.api(where.stream)) as (cluster, queue),
-        ApiServer(cluster, queue, settings=settings, port=port) as server,
+        ApiServer(cluster, queue, settings=settings, host=host, port=port) as server,
     ):
         started(server.url)
         await asyncio.Event().wait()
@@ -140,18 +149,30 @@ async def run_api(where: Surroundings, port: int, settings: ApiSettings, started
 async def _connected(
     role: str, where: Surroundings, grants: permissions.Grants
 ) -> AsyncIterator[tuple[Cluster, Queue]]:
-    name = f"unitsim-{role}"
+    async with (
+        Cluster(where.kubeconfig, field_manager=f"unitsim-{role}") as cluster,
+        connected_queue(role, where, grants) as queue,
+    ):
+        yield cluster, queue
+
+
+@asynccontextmanager
+async def connected_queue(role: str, where: QueueAddress, grants: permissions.Grants) -> AsyncIterator[Queue]:
+    """Connect to the queue, however long that takes, saying once that it does.
+
+    Raises:
+        PlatformError: the queue's server does not speak our language.
+    """
+    connection = Queue.connect(
+        where.nats_url, client_name=f"unitsim-{role}", stream=where.stream, timeout_s=None, access=where.access(grants)
+    )
     async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(Cluster(where.kubeconfig, field_manager=name))
-        connection = Queue.connect(
-            where.nats_url, client_name=name, stream=where.stream, timeout_s=None, access=where.access(grants)
-        )
         with _said_when_slow(redact_url(where.nats_url)):
             try:
                 queue = await stack.enter_async_context(connection)
             except QueueError as error:
                 raise PlatformError(str(error)) from error
-        yield cluster, queue
+        yield queue
 
 
 @contextmanager
@@ -165,8 +186,8 @@ def _said_when_slow(server: str) -> Iterator[None]:
         timer.cancel()
 
 
-async def _cluster_answers(cluster: Cluster) -> None:
-    """Return when the cluster tells what an activator watches."""
+async def cluster_answers(cluster: Cluster) -> None:
+    """Return when the cluster tells about units and pods; until then, say once what it says."""
     said = False
     for kind in (GPUUNIT, POD):
         while True:

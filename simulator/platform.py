@@ -23,24 +23,32 @@ from simulator.activator.activator import Activator
 from simulator.activator.settings import ActivatorSettings
 from simulator.api.app import ApiServer
 from simulator.api.settings import ApiSettings
-from simulator.errors import PlatformError, SimulatorError
+from simulator.background import Tasks
+from simulator.cluster_access import ClusterAccess, grant_access
+from simulator.controllers.controllers import Controllers
+from simulator.errors import PlatformError
 from simulator.gpuunit import ACTIVE_NAMESPACE
 from simulator.identities.authority import Authority
 from simulator.identities.issuer import Issuer
 from simulator.identities.roles import Roles
-from simulator.jetstream.bucket import ACTIVATOR, INVOCATIONS, BucketSettings, ensure_bucket
+from simulator.kube.access.platform_roles import Part
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import GPUUNIT
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
 from simulator.kubelet.images import ImageTable
-from simulator.kubelet.kubelet import Kubelet
+from simulator.kubelet.kubelet import DEFAULT_TIME_SCALE, Kubelet
+from simulator.kubelet.serving import KubeletAgent
+from simulator.kubelet.startup_times import StartupTimes
 from simulator.nats_server import LOG_TAIL_LINES, NatsServer
+from simulator.nodes import NodeSpec, register_nodes
+from simulator.one_error import one_error
 from simulator.processes.spawn import Processes
+from simulator.queue_setup import make_queue
 from simulator.reconciler.controller import Reconciler
 from simulator.reconciler.settings import ReconcilerSettings
-from simulator.results.store import ResultStore, store_consumer
+from simulator.results.store import ResultStore
 from simulator.worker_consumer import DEFAULT_CONCURRENCY
 
 DIRECTORY_PREFIX: Final = "unitsim-"
@@ -55,8 +63,9 @@ class PlatformOptions:
 
     `max_concurrency` is how many calls a worker runs at once, 1 unless it is set. `keep` leaves the platform's
     directory (logs, the stream's files, kubeconfig) behind. `apis` and `activators` are how many there are of each; the
-    first API has the wanted port. `open` runs the queue without authentication, for sidecars
-    that cannot present credentials; they then create their consumers themselves.
+    first API has the wanted port. `startup` says how long starts from an image take, `*` from any other. `nodes` are
+    those of the cluster; all of them are this machine. `open` runs the queue without authentication, for sidecars that
+    cannot present credentials; they then create their consumers themselves.
     """
 
     api_port: int = 0
@@ -65,12 +74,14 @@ class PlatformOptions:
     sidecar_command: tuple[str, ...] | None = None
     framework_command: tuple[str, ...] | None = None
     images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    startup: Mapping[str, StartupTimes] = field(default_factory=dict)
     stream: StreamSettings = field(default_factory=StreamSettings)
     activator: ActivatorSettings = field(default_factory=ActivatorSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     max_concurrency: int | None = None
     apis: int = 1
     activators: int = 1
+    nodes: tuple[NodeSpec, ...] = (NodeSpec(),)
     keep: bool = False
     open: bool = False
 
@@ -80,7 +91,8 @@ class Platform:
     """A running platform: its addresses, and the parts that scenarios look into.
 
     `queue` may do everything. So may whoever presents `admin_credentials`; those of `reader_credentials` look on. Both
-    are files for NATS clients, and None when the platform is open.
+    are files for NATS clients, and None when the platform is open. `cluster` and `kubeconfig` are the cluster's
+    administrator.
     """
 
     directory: Path
@@ -92,15 +104,25 @@ class Platform:
     cluster: Cluster
     queue: Queue
     units: Informer
-    kubelet: Kubelet
+    kubelets: tuple[Kubelet, ...]
     activators: tuple[Activator, ...]
     admin_credentials: Path | None
     reader_credentials: Path | None
     roles: Roles = field(repr=False)
+    access: ClusterAccess = field(repr=False)
+
+    @property
+    def kubelet(self) -> Kubelet:
+        """The kubelet of the first node, which is the only one unless the options say otherwise."""
+        return self.kubelets[0]
 
     def credentials_for(self, role: str) -> Path | None:
         """Make an identity for one more `activator` or `api`: its file, which only we may read; None when open."""
         return self.roles.write_credentials(role, Path(tempfile.mkdtemp(prefix=f"{role}-", dir=self.directory)))
+
+    def kubeconfig_for(self, role: str) -> Path:
+        """The kubeconfig of an `activator` or `api`: a file, which only we may read."""
+        return self.access.kubeconfig(Part(role))
 
 
 @contextlib.asynccontextmanager
@@ -112,26 +134,33 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
         PlatformError: a part failed while the block ran.
     """
     options = options or PlatformOptions()
-    with _directory(options.keep) as directory, _one_error():
+    with _directory(options.keep) as directory, one_error():
         async with contextlib.AsyncExitStack() as stack:
             base = await _start_base(stack, options, directory)
             roles = Roles(base.authority, options.stream, options.activator.consumer_name)
             connect = functools.partial(_connect, stack, roles, base.nats.url)
             queues = {role: await connect(role) for role in CONNECTED_ROLES}
-            await _make_queue(queues["owner"], options)
+            await make_queue(queues["owner"], options.activator)
+            clusters = {part: await stack.enter_async_context(base.access.connect(part)) for part in Part}
             units = Informer(base.cluster, GPUUNIT, ACTIVE_NAMESPACE)
-            kubelet = Kubelet(base.cluster, base.processes, directory, _images(options), keep_logs=options.keep)
+            await register_nodes(clusters[Part.KUBELET], options.nodes)
+            kubelets = [_kubelet(node, clusters[Part.KUBELET], base, directory, options) for node in options.nodes]
             settings = _activator_settings(options)
             activators = [
-                Activator(base.cluster, units, await connect("activator"), settings) for _ in range(options.activators)
+                Activator(clusters[Part.ACTIVATOR], units, await connect("activator"), settings)
+                for _ in range(options.activators)
             ]
-            for part in (units.run(), kubelet.run(), *_controllers(base, queues, units, options)):
-                base.tasks.start(part)
+            base.tasks.start(units.run())
+            for node, kubelet in zip(options.nodes, kubelets, strict=True):
+                base.kube.reach_pods(node.name, KubeletAgent(kubelet))
+                base.tasks.start(kubelet.run())
+            for controller in _controllers(base, clusters, queues, units, options):
+                base.tasks.start(controller)
             for activator in activators:
                 base.tasks.start(activator.run())
             ports = (options.api_port, *(0 for _ in range(options.apis - 1)))
             servers = [
-                ApiServer(base.cluster, await connect("api"), settings=options.api, units=units, port=port)
+                ApiServer(clusters[Part.API], await connect("api"), settings=options.api, units=units, port=port)
                 for port in ports
             ]
             apis = [await stack.enter_async_context(server) for server in servers]
@@ -145,11 +174,12 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
                 cluster=base.cluster,
                 queue=queues["admin"],
                 units=units,
-                kubelet=kubelet,
+                kubelets=tuple(kubelets),
                 activators=tuple(activators),
                 admin_credentials=roles.write_credentials("admin", directory),
                 reader_credentials=roles.write_credentials("reader", directory),
                 roles=roles,
+                access=base.access,
             )
 
 
@@ -157,27 +187,18 @@ async def _connect(stack: contextlib.AsyncExitStack, roles: Roles, url: str, rol
     return await stack.enter_async_context(roles.connect(role, url))
 
 
-async def _make_queue(owner: Queue, options: PlatformOptions) -> None:
-    """Make stream, buckets, and the consumers to which the other roles may only bind."""
-    await owner.ensure_stream()
-    await ensure_bucket(owner, BucketSettings(INVOCATIONS, max_age_s=options.stream.max_age_s))
-    await ensure_bucket(owner, BucketSettings(ACTIVATOR))
-    subjects = options.stream.subjects
-    for consumer in (options.activator.consumer(subjects), store_consumer(subjects)):
-        await (await owner.consumer(consumer)).close()
-
-
 @dataclass(frozen=True, slots=True)
 class _Base:
     """What all parts stand on: the two servers, a client, and the owner of tasks and processes."""
 
     processes: Processes
-    tasks: "_Tasks"
+    tasks: Tasks
     authority: Authority | None
     nats: NatsServer
     kube: KubeServer
     kubeconfig: Path
     cluster: Cluster
+    access: ClusterAccess
 
 
 async def _start_base(stack: contextlib.AsyncExitStack, options: PlatformOptions, directory: Path) -> _Base:
@@ -188,44 +209,35 @@ async def _start_base(stack: contextlib.AsyncExitStack, options: PlatformOptions
     authority = None if options.open else Authority(directory / "nats" / "accounts", options.stream)
     nats = NatsServer(processes, directory / "nats", port=options.nats_port, authority=authority)
     nats_up = group.create_task(stack.enter_async_context(nats))
-    kube = await stack.enter_async_context(KubeServer(ResourceStore(), port=options.kube_port))
+    store = ResourceStore()
+    grant_access(store)
+    kube = await stack.enter_async_context(KubeServer(store, port=options.kube_port))
     kubeconfig = directory / "kubeconfig"
     kube.write_kubeconfig(kubeconfig)
     # The client imports for 0.1 s when it is made: in a thread, the server starts meanwhile.
     client = await asyncio.to_thread(Cluster, kubeconfig, field_manager="unitsim")
     cluster = await stack.enter_async_context(client)
     await nats_up
-    tasks = _Tasks(stack, group)
+    tasks = Tasks(stack, group)
     tasks.start(_guard(nats, keep=options.keep))
-    return _Base(processes, tasks, authority, nats, kube, kubeconfig, cluster)
+    access = ClusterAccess(kube, directory / "kubeconfigs")
+    return _Base(processes, tasks, authority, nats, kube, kubeconfig, cluster, access)
 
 
 def _controllers(
-    base: _Base, queues: Mapping[str, Queue], units: Informer, options: PlatformOptions
+    base: _Base,
+    clusters: Mapping[Part, Cluster],
+    queues: Mapping[str, Queue],
+    units: Informer,
+    options: PlatformOptions,
 ) -> Iterator[Coroutine[Any, Any, None]]:
     settings = _reconciler_settings(options, base.nats.url)
-    yield Reconciler(base.cluster, settings).run()
+    yield Controllers(clusters[Part.KUBELET], DEFAULT_TIME_SCALE).run()
+    yield Reconciler(clusters[Part.RECONCILER], settings).run()
     yield ResultStore(queues["results"]).run()
     if base.authority:
         concurrency = options.max_concurrency or DEFAULT_CONCURRENCY
-        yield Issuer(base.cluster, units, queues["owner"], base.authority, concurrency).run()
-
-
-class _Tasks:
-    """Background tasks that end one by one, in reverse order of their start."""
-
-    def __init__(self, stack: contextlib.AsyncExitStack, group: asyncio.TaskGroup) -> None:
-        self._stack = stack
-        self._group = group
-
-    def start(self, part: Coroutine[Any, Any, None]) -> None:
-        task = self._group.create_task(part)
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.wait([task])
-
-        self._stack.push_async_callback(end)
+        yield Issuer(clusters[Part.ISSUER], units, queues["owner"], base.authority, concurrency).run()
 
 
 async def _guard(nats: NatsServer, *, keep: bool) -> None:
@@ -254,20 +266,8 @@ def _directory(keep: bool) -> Iterator[Path]:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _one_error() -> Iterator[None]:
-    """Raise the first of our own errors instead of the group that the tasks put it in."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        ours = group.subgroup(SimulatorError)
-        if ours is None:
-            raise
-        raise _first(ours) from group
-
-
-def _first(error: SimulatorError | BaseExceptionGroup[SimulatorError]) -> SimulatorError:
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+def _kubelet(node: NodeSpec, cluster: Cluster, base: _Base, directory: Path, options: PlatformOptions) -> Kubelet:
+    return Kubelet(cluster, base.processes, directory, _images(options), keep_logs=options.keep, node_name=node.name)
 
 
 def _images(options: PlatformOptions) -> ImageTable:
@@ -275,6 +275,7 @@ def _images(options: PlatformOptions) -> ImageTable:
         options.images,
         sidecar_command=options.sidecar_command,
         framework_command=options.framework_command,
+        startup=options.startup,
     )
 
 

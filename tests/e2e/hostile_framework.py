@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
+import ssl
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -149,7 +150,7 @@ def listening_ports() -> list[int]:
 
 
 async def try_port(port: int) -> tuple[dict[str, Any], list[Finding]]:
-    """What a port says to somebody without credentials: as a NATS server, or to plain HTTP requests."""
+    """What a port says to somebody without credentials: as a NATS server, or to HTTP requests, over TLS if it must."""
     greeting = await exchange(port, b"", b"\r\n")
     if greeting.startswith(b"INFO "):
         hello = b'CONNECT {"verbose":false,"pedantic":false,"lang":"x","version":"1","protocol":1}\r\nPING\r\n'
@@ -158,18 +159,21 @@ async def try_port(port: int) -> tuple[dict[str, Any], list[Finding]]:
         return {"port": port, "nats": verdict}, []
     requests = [f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode() for path in HTTP_PATHS]
     answers = await asyncio.gather(*(exchange(port, request) for request in requests))
+    if not any(answers):
+        trusting = ssl._create_unverified_context()
+        answers = await asyncio.gather(*(exchange(port, request, tls=trusting) for request in requests))
     statuses = [answer.partition(b"\r\n")[0].decode(errors="replace") for answer in answers]
     places = [f"http://127.0.0.1:{port}{path}" for path in HTTP_PATHS]
     found = [finding for answer, place in zip(answers, places, strict=True) for finding in needles_in(answer, place)]
     return {"port": port, "http": dict(zip(HTTP_PATHS, statuses, strict=True))}, found
 
 
-async def exchange(port: int, request: bytes, *ends: bytes) -> bytes:
+async def exchange(port: int, request: bytes, *ends: bytes, tls: ssl.SSLContext | None = None) -> bytes:
     """Send something and read the answer: up to one of `ends`, the end of the connection, or the time-out."""
     answer = b""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
             try:
                 writer.write(request)
                 while not any(end in answer for end in ends) and (chunk := await reader.read(65536)):

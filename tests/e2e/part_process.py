@@ -88,7 +88,7 @@ async def part_process(*arguments: str) -> AsyncIterator[PartProcess]:
 
 def surroundings(platform: Platform, role: str, nats_url: str = "") -> list[str]:
     """The options that lead a part to a platform, with an identity of its own."""
-    options = ["--kubeconfig", str(platform.kubeconfig), "--nats-url", nats_url or platform.nats_url]
+    options = ["--kubeconfig", str(platform.kubeconfig_for(role)), "--nats-url", nats_url or platform.nats_url]
     credentials: Path | None = platform.credentials_for(role)
     return [*options, "--credentials", str(credentials)] if credentials else options
 

@@ -147,7 +147,7 @@ async def test_the_backlog_limit_of_an_api(platform: Platform) -> None:
 
 async def test_parts_wait_for_queue_and_cluster_and_say_so_once(processes: Processes, tmp_path: Path) -> None:
     nats_port, kube_port = free_ports(2)
-    kube = KubeServer(ResourceStore(), kube_port, secret="known")
+    kube = KubeServer(ResourceStore(), kube_port)
     kube.write_kubeconfig(tmp_path / "kubeconfig")
     where = ("--kubeconfig", str(tmp_path / "kubeconfig"), "--nats-url", f"nats://127.0.0.1:{nats_port}")
     async with part_process("activator", *where) as activator, part_process("api", *where, "--port", "0") as api:
@@ -174,7 +174,7 @@ async def test_parts_wait_for_queue_and_cluster_and_say_so_once(processes: Proce
 @pytest.mark.parametrize("part", ["activator", "api"])
 async def test_a_part_that_waits_can_be_stopped(part: str, tmp_path: Path) -> None:
     [nats_port] = free_ports(1)
-    KubeServer(ResourceStore(), 1, secret="known").write_kubeconfig(tmp_path / "kubeconfig")
+    KubeServer(ResourceStore(), 1).write_kubeconfig(tmp_path / "kubeconfig")
     where = ("--kubeconfig", str(tmp_path / "kubeconfig"), "--nats-url", f"nats://127.0.0.1:{nats_port}")
     async with part_process(part, *where, *(("--port", "0") if part == "api" else ())) as waiting:
         await waiting.logged("waiting for the queue")

@@ -73,7 +73,7 @@ async def test_a_hostile_framework_finds_nothing_on_the_machine(world: World) ->
     # not help.
     assert ports[port_of(world.platform.nats_url)]["nats"] == "refused"
     kubernetes = ports[port_of(world.platform.kube_url)]["http"]
-    assert {status.split()[1] for status in kubernetes.values()} == {"401"}
+    assert {status.split()[1] for status in kubernetes.values()} == {"403"}
 
 
 def started(world: World) -> float:
