@@ -13,7 +13,7 @@ nox.options.sessions = ["lint", "types", "unit", "e2e"]
 nox.options.error_on_missing_interpreters = True
 
 AT_ONCE = ("-n", "2")
-"""Two tests at a time: they wait more than they work, and none may mind what else runs."""
+"""Two tests at a time, for those that start no process."""
 
 PACKAGES = ("framework", "sidecar", "simulator", "fixtures", "scenarios")
 
@@ -53,7 +53,7 @@ def unit(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Tests with real processes, the scenarios among them; arguments go to pytest: `nox -s e2e -- -k sync-echo`."""
     install(session)
-    session.run("pytest", *AT_ONCE, "-m", "e2e", *session.posargs)
+    session.run("pytest", "-m", "e2e", *session.posargs)
 
 
 @nox.session
