@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from simulator.controllers.ages import Ages
+from simulator.controllers.claiming import Concerned, claim
 from simulator.controllers.conditions import condition_of, new_condition, with_condition
 from simulator.controllers.counts import is_rolling, replicas, total_counted
 from simulator.controllers.deployment_status import (
@@ -18,7 +19,7 @@ from simulator.controllers.deployment_status import (
     pause_condition,
     rollout_status,
 )
-from simulator.controllers.ownership import adoption, claims, controller_of, release
+from simulator.controllers.ownership import controller_of
 from simulator.controllers.pod_state import is_ended, is_terminating
 from simulator.controllers.revisions import (
     REVISION,
@@ -61,7 +62,7 @@ class DeploymentController:
         self._ages = ages
         self._time_scale = time_scale
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._owners: dict[Key, Key] = {}  # by ReplicaSet
+        self._concerned = Concerned(DEPLOYMENT, views.deployments, views.replica_sets)
         views.deployments.on_change(self._queue.add)
         views.replica_sets.on_change(self._replica_set_changed)
 
@@ -70,17 +71,8 @@ class DeploymentController:
         await run_controller(self._queue, self._reconcile, name="deployments", workers=WORKERS)
 
     def _replica_set_changed(self, key: Key) -> None:
-        replica_set = self._views.replica_sets.get(*key)
-        owner = _owner(replica_set) if replica_set else None
-        before = self._owners.pop(key, None)
-        for affected in {entry for entry in (before, owner) if entry}:
+        for affected in self._concerned.by(key):
             self._queue.add(affected)
-        if owner:
-            self._owners[key] = owner
-        elif replica_set is not None:
-            for deployment in self._views.deployments.objects():
-                if key_of(deployment)[0] == key[0] and claims(deployment, [replica_set]).adopt:
-                    self._queue.add(key_of(deployment))
 
     async def _reconcile(self, key: Key) -> None:
         deployment = self._views.deployments.get(*key)
@@ -110,17 +102,9 @@ class DeploymentController:
         """The Deployment's ReplicaSets, after adopting and releasing what its selector says."""
         namespace, uid = deployment["metadata"]["namespace"], deployment["metadata"]["uid"]
         orphans = self._views.replica_set_orphans(namespace)
-        found = claims(deployment, [*self._views.replica_sets_of(uid), *orphans])
-        for replica_set in found.release:
-            await self._patch(replica_set, release(deployment, replica_set))
-        for replica_set in found.adopt:
-            await self._patch(replica_set, adoption(DEPLOYMENT, deployment, replica_set))
+        replica_sets = [*self._views.replica_sets_of(uid), *orphans]
+        found = await claim(self._cluster, DEPLOYMENT, deployment, REPLICA_SET, replica_sets)
         return list(found.owned)  # what was adopted comes back by the informer
-
-    async def _patch(self, replica_set: Object, patch: Object) -> None:
-        namespace, name = key_of(replica_set)
-        with contextlib.suppress(NotFoundError):
-            await self._cluster.patch(REPLICA_SET, name, patch, namespace)
 
     async def _in_step(
         self, deployment: Object, replica_sets: Sequence[Object]
@@ -272,10 +256,3 @@ class DeploymentController:
     def _emit(self, deployment: Object, reason: str, message: str, *, warning: bool = False) -> None:
         about = {"kind": DEPLOYMENT.kind, "apiVersion": DEPLOYMENT.api_version, **deployment}
         self._recorder.emit(about, reason, message, kind="Warning" if warning else "Normal", source=SOURCE)
-
-
-def _owner(replica_set: Object) -> Key | None:
-    reference = controller_of(replica_set)
-    if reference is None or reference["kind"] != DEPLOYMENT.kind:
-        return None
-    return replica_set["metadata"]["namespace"], reference["name"]

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from simulator.controllers.ages import Ages
+from simulator.controllers.claiming import Concerned, claim
 from simulator.controllers.expectations import EXPIRY_S, Expectations
-from simulator.controllers.ownership import adoption, claims, controller_of, release
+from simulator.controllers.ownership import controller_of
 from simulator.controllers.pod_state import is_terminating, ready_condition
 from simulator.controllers.replica_sets import PodPlan, new_pod, plan_pods, replica_set_status
 from simulator.controllers.views import Views
@@ -34,7 +35,7 @@ class ReplicaSetController:
         self._time_scale = time_scale
         self._queue: WorkQueue[Key] = WorkQueue()
         self._expected = Expectations(time.monotonic)
-        self._owners: dict[Key, Key] = {}  # by pod
+        self._concerned = Concerned(REPLICA_SET, views.replica_sets, views.pods)
         views.replica_sets.on_change(self._queue.add)
         views.pods.on_change(self._pod_changed)
 
@@ -44,19 +45,11 @@ class ReplicaSetController:
 
     def _pod_changed(self, key: Key) -> None:
         pod = self._views.pods.get(*key)
-        owner = _owner(pod) if pod else None
-        before = self._owners.pop(key, None)
-        if owner:
-            self._owners[key] = owner
         if pod is None:
             self._ages.forget(("ready", key))
         self._expected.seen(key, gone=pod is None or is_terminating(pod))
-        for affected in {entry for entry in (before, owner) if entry}:
+        for affected in self._concerned.by(key):
             self._queue.add(affected)
-        if pod is not None and owner is None:
-            for replica_set in self._views.replica_sets.objects():
-                if key_of(replica_set)[0] == key[0] and claims(replica_set, [pod]).adopt:
-                    self._queue.add(key_of(replica_set))
 
     async def _reconcile(self, key: Key) -> None:
         replica_set = self._views.replica_sets.get(*key)
@@ -82,19 +75,9 @@ class ReplicaSetController:
     async def _claimed(self, replica_set: Object) -> list[Object]:
         """The ReplicaSet's pods, after adopting and releasing what its selector says."""
         namespace, uid = replica_set["metadata"]["namespace"], replica_set["metadata"]["uid"]
-        found = claims(replica_set, [*self._views.pods_of(uid), *self._views.pod_orphans(namespace)])
-        for pod in found.release:
-            await self._patch(pod, release(replica_set, pod))
-        for pod in found.adopt:
-            await self._patch(pod, adoption(REPLICA_SET, replica_set, pod))
+        pods = [*self._views.pods_of(uid), *self._views.pod_orphans(namespace)]
+        found = await claim(self._cluster, REPLICA_SET, replica_set, POD, pods)
         return [*found.owned, *found.adopt]
-
-    async def _patch(self, pod: Object, patch: Object) -> None:
-        namespace, name = key_of(pod)
-        try:
-            await self._cluster.patch(POD, name, patch, namespace)
-        except NotFoundError:
-            return
 
     def _related(self, replica_set: Object) -> list[Object]:
         owner = controller_of(replica_set)
@@ -156,10 +139,3 @@ class ReplicaSetController:
     def _emit(self, replica_set: Object, reason: str, message: str, *, warning: bool = False) -> None:
         about = {"kind": REPLICA_SET.kind, "apiVersion": REPLICA_SET.api_version, **replica_set}
         self._recorder.emit(about, reason, message, kind="Warning" if warning else "Normal", source=SOURCE)
-
-
-def _owner(pod: Object) -> Key | None:
-    reference = controller_of(pod)
-    if reference is None or reference["kind"] != REPLICA_SET.kind:
-        return None
-    return pod["metadata"]["namespace"], reference["name"]

@@ -36,6 +36,7 @@ from tests.bench.path_stream import Stream  # noqa: E402
 from tests.bench.path_tables import show  # noqa: E402
 from tests.bench.path_workload import Bench, Run  # noqa: E402
 from tests.bench.processes import SidecarFailedError, site  # noqa: E402
+from tests.bench.rounds import repeated  # noqa: E402
 from tests.bench.sidecar import INTERRUPTED, SHOWN_FUNCTIONS, cpu_of_all_s, cpu_of_ours_s  # noqa: E402
 from tests.bench.workload import IncorrectRunError  # noqa: E402
 
@@ -63,19 +64,14 @@ class Measurements:
 
     async def rounds(self, count: int, most: int) -> list[Round]:
         """Measure all kinds in turns, `most` times or as often as time allows."""
-        rounds: list[Round] = []
-        began = time.monotonic()
-        longest_s = 0.0
-        while not rounds or (len(rounds) < most and time.monotonic() - began + longest_s < TIME_LIMIT_S):
-            round_began = time.monotonic()
+
+        async def measure() -> Round:
             measured = Round(floor_s={}, runs=[])
             for workers in WORKERS:
                 await self._pair(measured, workers, count)
-            rounds.append(measured)
-            took_s = time.monotonic() - round_began
-            longest_s = max(longest_s, took_s)
-            sys.stderr.write(f"round {len(rounds)} of {most} took {took_s:.0f} s\n")
-        return rounds
+            return measured
+
+        return await repeated(measure, most, TIME_LIMIT_S)
 
     async def _pair(self, measured: Round, workers: int, count: int) -> None:
         """Measure all kinds with so many workers; each time the floor first, beside a site that waits."""

@@ -21,6 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from tests.bench.plain_sidecar import ACK_WAIT_S, FETCH_WAIT_S, now
+from tests.bench.plain_tasks import raise_first, work_until
 
 CONSUMER = "runtime-activator"
 
@@ -70,16 +71,9 @@ async def main() -> None:
     await jetstream.add_consumer(stream, config)
     turns = itertools.cycle(env["WORKERS"].split(","))
     activator = Activator(jetstream, stream, prefix, env["WORKER_NAMESPACE"], turns)
-    tasks = [asyncio.create_task(activator.work()) for _ in range(int(env["ACTIVATOR_TASKS"]))]
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    outcomes = await work_until(stop, [activator.work() for _ in range(int(env["ACTIVATOR_TASKS"]))])
     await client.close()
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
+    raise_first(outcomes)
 
 
 if __name__ == "__main__":

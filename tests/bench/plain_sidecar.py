@@ -20,6 +20,8 @@ from nats.errors import TimeoutError as NoMessage
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from tests.bench.plain_tasks import raise_first, work_until
+
 HEALTH_RETRY_S = 0.02
 FETCH_WAIT_S = 2.0
 ACK_WAIT_S = 300.0
@@ -114,16 +116,9 @@ async def main() -> None:
         )
         await jetstream.add_consumer(stream, config)
         sidecar = Sidecar(jetstream, client, session, prefix, pool, worker, env["WORKER_NAMESPACE"])
-        tasks = [asyncio.create_task(sidecar.work(consumer, stream)) for _ in range(concurrency)]
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        outcomes = await work_until(stop, [sidecar.work(consumer, stream) for _ in range(concurrency)])
     await client.close()
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
+    raise_first(outcomes)
 
 
 if __name__ == "__main__":

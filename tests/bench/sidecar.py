@@ -30,6 +30,7 @@ from tests.bench.floors import floors  # noqa: E402
 from tests.bench.lean_nats import LeanNatsError  # noqa: E402
 from tests.bench.processes import SidecarFailedError, site  # noqa: E402
 from tests.bench.report import MOST_IN_FLIGHT, Round, report_of  # noqa: E402
+from tests.bench.rounds import repeated  # noqa: E402
 from tests.bench.tables import show  # noqa: E402
 from tests.bench.workload import IncorrectRunError, backlog, paced  # noqa: E402
 
@@ -55,16 +56,7 @@ class Bench:
 
     async def rounds(self, count: int, most: int) -> list[Round]:
         """Measure all kinds in turns, `most` times or as often as time allows."""
-        rounds: list[Round] = []
-        began = time.monotonic()
-        longest_s = 0.0
-        while not rounds or (len(rounds) < most and time.monotonic() - began + longest_s < TIME_LIMIT_S):
-            round_began = time.monotonic()
-            rounds.append(await self._round(count))
-            took_s = time.monotonic() - round_began
-            longest_s = max(longest_s, took_s)
-            sys.stderr.write(f"round {len(rounds)} of {most} took {took_s:.0f} s\n")
-        return rounds
+        return await repeated(lambda: self._round(count), most, TIME_LIMIT_S)
 
     async def _round(self, count: int) -> Round:
         alone = count // SHARES[1]

@@ -1,16 +1,12 @@
 """Rollouts as people see them: kubectl rollout, history and rollback, deadlines, pauses, limits."""
 
-import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
 
 from simulator.kube.kinds import DEPLOYMENT, POD, REPLICA_SET, Object
 from tests.controllers.conftest import NAMESPACE, WORLD_TIMEOUT_S, StartWorld, World
-
-KUBECTL = shutil.which("kubectl")
-needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
+from tests.kubectl import needs_kubectl, run_kubectl
 
 
 def is_complete(deployment: Object) -> bool:
@@ -38,19 +34,9 @@ def revisions(world: World) -> dict[str, int]:
 
 async def kubectl(world: World, directory: Path, *arguments: str) -> str:
     """What kubectl says; it has to succeed."""
-    process = await asyncio.create_subprocess_exec(
-        str(KUBECTL), f"--kubeconfig={world.kubeconfig}", f"--cache-dir={directory}", "-n", NAMESPACE, *arguments,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(WORLD_TIMEOUT_S):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, output.decode()
-    return output.decode().strip()
+    code, said = await run_kubectl(world.kubeconfig, directory, "-n", NAMESPACE, *arguments, timeout_s=WORLD_TIMEOUT_S)
+    assert code == 0, said
+    return said
 
 
 @pytest.mark.e2e

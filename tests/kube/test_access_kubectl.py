@@ -1,7 +1,5 @@
 """The unmodified kubectl as different users."""
 
-import asyncio
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,10 +9,9 @@ from simulator.kube.access.users import AUTHENTICATED, User
 from simulator.kube.kinds import CLUSTER_ROLE_BINDING, SECRET
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
+from tests.kubectl import needs_kubectl, run_kubectl
 
-KUBECTL = shutil.which("kubectl")
 NS = "runtime-instance"
-WAIT_S = 30
 JANE = User("jane", ("devs", "ops", AUTHENTICATED))
 VIEWERS = {
     "metadata": {"name": "viewers"},
@@ -22,7 +19,7 @@ VIEWERS = {
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
 }
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")]
+pytestmark = [pytest.mark.e2e, needs_kubectl]
 
 Kubectl = Callable[..., Awaitable[tuple[int | None, str]]]
 
@@ -34,18 +31,7 @@ def kubectl(server: KubeServer, tmp_path: Path, request: pytest.FixtureRequest) 
     server.write_kubeconfig(tmp_path / "admin")
 
     async def run(*arguments: str, who: str = "jane") -> tuple[int | None, str]:
-        process = await asyncio.create_subprocess_exec(
-            str(KUBECTL), f"--kubeconfig={tmp_path / who}", f"--cache-dir={tmp_path}", "--request-timeout=10s",
-            *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(WAIT_S):
-                output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return process.returncode, output.decode().strip()
+        return await run_kubectl(tmp_path / who, tmp_path, "--request-timeout=10s", *arguments)
 
     return run
 

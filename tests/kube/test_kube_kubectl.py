@@ -1,8 +1,6 @@
 """The unmodified kubectl against the embedded API."""
 
-import asyncio
 import json
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,11 +9,9 @@ import pytest
 from simulator.kube.kinds import GPUUNIT, SECRET
 from simulator.kube.store import ResourceStore
 from tests.kube.samples import NS, sample
+from tests.kubectl import needs_kubectl, run_kubectl
 
-KUBECTL = shutil.which("kubectl")
-WAIT_S = 30
-
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")]
+pytestmark = [pytest.mark.e2e, needs_kubectl]
 
 Kubectl = Callable[..., Awaitable[tuple[int | None, str]]]
 
@@ -25,18 +21,7 @@ def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
     """Run kubectl and return its exit code and output."""
 
     async def run(*arguments: str) -> tuple[int | None, str]:
-        process = await asyncio.create_subprocess_exec(
-            str(KUBECTL), f"--kubeconfig={kubeconfig}", f"--cache-dir={tmp_path}", "--request-timeout=10s", *arguments,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(WAIT_S):
-                output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return process.returncode, output.decode().strip()
+        return await run_kubectl(kubeconfig, tmp_path, "--request-timeout=10s", *arguments)
 
     return run
 

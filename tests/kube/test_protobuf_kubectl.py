@@ -1,7 +1,5 @@
 """The unmodified kubectl creates one of each kind, and sends most of them as Protocol Buffers."""
 
-import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
@@ -20,12 +18,11 @@ from simulator.kube.kinds import (
     SERVICE_ACCOUNT,
 )
 from simulator.kube.store import ResourceStore
+from tests.kubectl import needs_kubectl, run_kubectl
 
-KUBECTL = shutil.which("kubectl")
 NS = "team"
-WAIT_S = 30
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")]
+pytestmark = [pytest.mark.e2e, needs_kubectl]
 
 CREATED = (
     (CONFIG_MAP, "configmap a --from-literal=k=v"),
@@ -43,18 +40,7 @@ CREATED = (
 
 async def test_kubectl_creates_each_kind(kubeconfig: Path, store: ResourceStore, tmp_path: Path) -> None:
     async def kubectl(*arguments: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            str(KUBECTL), f"--kubeconfig={kubeconfig}", f"--cache-dir={tmp_path}", "--request-timeout=10s",
-            *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(WAIT_S):
-                output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return output.decode().strip()
+        return (await run_kubectl(kubeconfig, tmp_path, "--request-timeout=10s", *arguments))[1]
 
     assert await kubectl("create", "namespace", NS) == f"namespace/{NS} created"
     assert store.holds(NAMESPACE, NS, None)
