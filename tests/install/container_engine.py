@@ -1,6 +1,5 @@
 """A container engine for the tests: the one that runs here, or a `dockerd` of their own; and a base image made here."""
 
-import ensurepip
 import io
 import os
 import re
@@ -15,6 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from tests.debian_packages import NoPackageError, unpacked
+from tests.pip import bundled_pip
 
 START_S: Final = 60.0
 POLL_S: Final = 0.2
@@ -35,21 +37,34 @@ def container_engine() -> Iterator[dict[str, str]]:
     Raises:
         NoEngineError: there is none, and none can be started.
     """
-    if shutil.which("docker") is None:
-        raise NoEngineError("docker is not on the PATH (Debian: apt-get install docker.io)")
     if _works({}):
         yield {}
         return
-    if shutil.which("dockerd") is None or os.geteuid() != 0:
-        raise NoEngineError("docker's daemon does not run, and only root with a dockerd on the PATH can start one")
-    with tempfile.TemporaryDirectory(prefix="unitsim-docker-") as name, _daemon(Path(name)) as env:
-        yield env
+    if os.geteuid() != 0:
+        raise NoEngineError("docker's daemon does not run, and only root can start one")
+    with tempfile.TemporaryDirectory(prefix="unitsim-docker-") as name:
+        programs = {} if shutil.which("docker") and shutil.which("dockerd") else _fetched(Path(name) / "packages")
+        with _daemon(Path(name), programs) as env:
+            yield env
+
+
+def _fetched(directory: Path) -> dict[str, str]:
+    """The environment in which Debian's docker is found."""
+    try:
+        root = unpacked(directory, "docker.io")
+    except NoPackageError as error:
+        raise NoEngineError(f"docker is not installed, and {error}") from error
+    if not (root / "usr" / "sbin" / "dockerd").exists():
+        raise NoEngineError("docker.io is installed, but its dockerd is not on the PATH")
+    [libraries] = (root / "usr" / "lib").glob("*-linux-gnu")
+    path = f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}"
+    return {"PATH": path, "LD_LIBRARY_PATH": str(libraries)}
 
 
 @contextmanager
-def _daemon(directory: Path) -> Iterator[dict[str, str]]:
+def _daemon(directory: Path, programs: dict[str, str]) -> Iterator[dict[str, str]]:
     """A daemon that touches nothing of this machine's network, and nothing outside the directory."""
-    env = {"DOCKER_HOST": f"unix://{directory}/docker.sock", "DOCKER_BUILDKIT": "0"}
+    env = programs | {"DOCKER_HOST": f"unix://{directory}/docker.sock", "DOCKER_BUILDKIT": "0"}
     command = [
         "dockerd",
         *("--host", env["DOCKER_HOST"], "--pidfile", f"{directory}/pid"),
@@ -58,7 +73,9 @@ def _daemon(directory: Path) -> Iterator[dict[str, str]]:
     ]
     log = directory / "log"
     with log.open("wb") as output:
-        daemon = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        daemon = subprocess.Popen(
+            command, env=os.environ | env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + START_S
         while not _works(env):
@@ -85,7 +102,10 @@ def _unmount_below(directory: Path) -> None:
 
 
 def _works(env: dict[str, str]) -> bool:
-    asked = subprocess.run(["docker", "info"], env=os.environ | env, capture_output=True, timeout=30, check=False)
+    try:
+        asked = subprocess.run(["docker", "info"], env=os.environ | env, capture_output=True, timeout=30, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
     return asked.returncode == 0
 
 
@@ -151,12 +171,6 @@ def _add_python(base: _Base) -> None:
     with zipfile.ZipFile(bundled_pip()) as wheel:
         for file in wheel.namelist():
             base.text(f"{library}/site-packages/{file}", wheel.read(file))
-
-
-def bundled_pip() -> Path:
-    """The wheel of pip that comes with Python; a directory of the path as it is."""
-    [wheel] = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
-    return wheel
 
 
 def _libraries(binary: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """The images, built from this source without a registry, and a sidecar and a framework that run from them.
 
-Skipped, with the reason, where no container engine is or can be started.
+Skipped, with the reason, where no container engine runs or can be started: as root, Debian's is fetched for it.
 """
 
 import asyncio
@@ -12,28 +12,33 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from sidecar.messages import Event, InvocationResultMessage, State, WorkerMetricMessage
 from sidecar.queue import Queue, StreamSettings
 from sidecar.subjects import ACTIVATOR_CONSUMER
 from simulator.identities import permissions
 from simulator.identities.authority import Authority
 from simulator.identities.private_file import write_private
-from simulator.identities.roles import Roles
+from simulator.identities.roles import ACCOUNTS, Roles
 from simulator.install.images import ROOT, constraints, requirements
+from simulator.journal import Journal, journal_of
 from simulator.nats_server import NatsServer
 from simulator.processes.spawn import Processes
 from simulator.reconciler.pod_template import SHARED_GROUP, SIDECAR_USER
 from simulator.worker_consumer import make_worker_consumer
-from tests.install.container_engine import NoEngineError, bundled_pip, container_engine, docker, make_base_image
+from tests.install.container_engine import NoEngineError, container_engine, docker, make_base_image
 from tests.install.installed import answers
+from tests.pip import PipError, run_pip
 from tests.proof.stage import dispatch, free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(600)]
 
 POOL, WORKER, STREAM = "pool", "w1", StreamSettings()
+WAIT_S = 30
 IMAGES = {name: f"localhost/gpuunit-sim/{name}:under-test" for name in ("platform", "sidecar", "echo")}
 INVOKER = 65532
 """The user that the echo image names."""
@@ -49,16 +54,16 @@ def engine() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def images(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def images(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Build all three by `unitsim kind build`, with packages that were fetched before and no network."""
     directory = tmp_path_factory.mktemp("images")
     wheels = fetched_wheels(directory)
     base = make_base_image(engine, directory)
     command = ["unitsim", "kind", "build", "--engine", "docker", "--tag", "under-test", "--json"]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = os.environ | engine
     ended = subprocess.run(
         [*command, "--base", base, "--wheels", str(wheels)],
-        env=os.environ | engine | {"PATH": path},
+        env=env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"},
         capture_output=True,
         text=True,
         timeout=500,
@@ -66,7 +71,8 @@ def images(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert json.loads(ended.stdout) == {"images": list(IMAGES.values())}
-    return engine
+    yield engine
+    docker(engine, "image", "rm", "--force", *IMAGES.values(), base)
 
 
 def fetched_wheels(directory: Path) -> Path:
@@ -75,17 +81,10 @@ def fetched_wheels(directory: Path) -> Path:
     pins.write_text("\n".join(constraints((ROOT / "requirements.lock").read_text().splitlines())))
     project = (ROOT / "pyproject.toml").read_text()
     names = {name for image in IMAGES for name in requirements(image, project)}
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(wheels)]
-    fetched = subprocess.run(
-        [*pip, "--constraint", str(pins), *sorted(names), "hatchling"],
-        env=os.environ | {"PYTHONPATH": str(bundled_pip())},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    if fetched.returncode:
-        pytest.skip(f"no packages to build from: {fetched.stderr[-300:]}")
+    try:
+        run_pip("wheel", "--wheel-dir", str(wheels), "--constraint", str(pins), *sorted(names), "hatchling")
+    except PipError as error:
+        pytest.skip(f"no packages to build from: {error}")
     return wheels
 
 
@@ -203,7 +202,7 @@ async def pair(env: dict[str, str]) -> AsyncIterator[Pair]:
                 docker(env, "rm", "--force", container)
 
 
-async def test_a_dispatch_through_the_built_images(images: dict[str, str], tmp_path: Path) -> None:
+async def test_the_contracts_calls_through_the_built_images(images: dict[str, str], tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give the volume its group")
     authority = Authority(tmp_path / "accounts", STREAM)
@@ -213,31 +212,60 @@ async def test_a_dispatch_through_the_built_images(images: dict[str, str], tmp_p
         NatsServer(processes, tmp_path / "nats", authority=authority) as server,
         Queue.connect(server.url, client_name="owner", access=roles.access("owner")) as owner,
         Queue.connect(server.url, client_name="tests", access=roles.access("admin")) as queue,
+        Queue.connect(server.url, client_name="issuer", access=roles.access(ACCOUNTS)) as accounts,
         pair(images) as pod,
     ):
         await owner.ensure_stream()
         await make_worker_consumer(owner, POOL, WORKER, 1)
-        access = authority.worker_access(WORKER, permissions.worker(STREAM, POOL, WORKER))
+        access = await authority.of_workers(accounts).issue(WORKER, permissions.worker(STREAM, POOL, WORKER))
         assert access.credentials is not None
-        sidecar = await pod.start_sidecar(server.url, access.credentials.text)
-        assert await answers(f"{pod.health}/healthz", 200) == "ok"
-        body = json.loads(await answers(f"{pod.health}/readyz", 503))
-        assert body["framework"] is False
-        echo = await pod.start_echo()
-        await answers(f"{pod.health}/readyz", 200)
+        async with journal_of(queue) as journal:
+            sidecar = await pod.start_sidecar(server.url, access.credentials.text)
+            assert await answers(f"{pod.health}/healthz", 200) == "ok"
+            body = json.loads(await answers(f"{pod.health}/readyz", 503))
+            assert body["framework"] is False
+            echo = await pod.start_echo()
+            await answers(f"{pod.health}/readyz", 200)
 
-        async with queue.inbox() as inbox:
-            for invocation_id in ("one", "two"):
-                order = dispatch(invocation_id, payload={"text": "good morning"}, replySubject=inbox.subject)
-                subject = STREAM.subjects.dispatch(POOL, WORKER)
-                await queue.publish(subject, msgspec.json.encode(order), message_id=f"d-{invocation_id}")
-                result = json.loads(await inbox.receive(30))
-                assert (result["invocationID"], result["state"]) == (invocation_id, "succeeded")
-                assert result["body"]["payload"] == {"text": "good morning"}
-                assert result["body"]["workerName"] == WORKER
+            await sync_calls(queue, journal)
+            await async_call(queue, journal)
 
-        assert await pod.end(echo) == 0
-        body = json.loads(await answers(f"{pod.health}/readyz", 503))
-        assert (body["framework"], body["nats"]) == (False, True)
-        assert await pod.end(sidecar) == 0
+            assert await pod.end(echo) == 0
+            body = json.loads(await answers(f"{pod.health}/readyz", 503))
+            assert (body["framework"], body["nats"]) == (False, True)
+            assert await pod.end(sidecar) == 0
+            own = [event.event_type for event in journal.of_type(WorkerMetricMessage) if not event.invocation_id]
+            assert (own[0], own[-1]) == (Event.REGISTERED, Event.DEREGISTERED)
         assert "Traceback" not in await pod.logs(sidecar) + await pod.logs(echo)
+
+
+async def sync_calls(queue: Queue, journal: Journal) -> None:
+    """Each is answered, also when it is dispatched again, and has one stored result, that of the answer."""
+    async with queue.inbox() as inbox:
+        for message_id, invocation_id in (("1", "one"), ("2", "two"), ("3", "one")):
+            order = dispatch(invocation_id, payload={"text": "good morning"}, replySubject=inbox.subject)
+            await publish(queue, order, message_id)
+            reply = json.loads(await inbox.receive(WAIT_S))
+            assert (reply["invocationID"], reply["state"]) == (invocation_id, State.SUCCEEDED)
+            assert reply["body"]["payload"] == {"text": "good morning"}
+            assert reply["body"]["workerName"] == WORKER
+            [stored] = journal.results(invocation_id) or [await result_of(journal, invocation_id)]
+            assert json.loads(bytes(stored.body)) == reply["body"]
+
+
+async def async_call(queue: Queue, journal: Journal) -> None:
+    """Its result is stored, and its events in their order."""
+    await publish(queue, dispatch("three", mode="async", payload=[1], replySubject=""), "4")
+    result = await result_of(journal, "three")
+    assert (result.state, json.loads(bytes(result.body))["payload"]) == (State.SUCCEEDED, [1])
+    events = await journal.wait_for(lambda known: known.events("three")[1:] and known.events("three"), WAIT_S, "events")
+    assert [event.event_type for event in events] == [Event.STARTED, Event.FINISHED]
+
+
+async def publish(queue: Queue, order: dict[str, Any], message_id: str) -> None:
+    await queue.publish(STREAM.subjects.dispatch(POOL, WORKER), msgspec.json.encode(order), message_id=message_id)
+
+
+async def result_of(journal: Journal, invocation_id: str) -> InvocationResultMessage:
+    [result] = await journal.wait_for(lambda known: known.results(invocation_id), WAIT_S, f"result of {invocation_id}")
+    return result
