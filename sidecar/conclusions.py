@@ -1,11 +1,13 @@
 """What comes of a delivered dispatch, before it is published (contract 7.3)."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeAlias
 
 import msgspec
 
 from sidecar.dead_letters import Recognised
-from sidecar.messages import WorkerMetricMessage
+from sidecar.messages import WorkerDispatchMessage, WorkerMetricMessage
 from sidecar.results import StoredResult
 
 
@@ -14,6 +16,16 @@ class Answered(msgspec.Struct, frozen=True):
 
     stored: StoredResult
     event: WorkerMetricMessage | None
+    trace: Mapping[str, str]
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """The framework was lost in the middle of the call: a failure, unless the sidecar is about to end too (S14)."""
+
+    dispatch: WorkerDispatchMessage
+    error: str
+    started_at: datetime
+    ended_at: datetime
     trace: Mapping[str, str]
 
 
@@ -27,3 +39,6 @@ class Rejected(msgspec.Struct, frozen=True):
 
 class Dropped(msgspec.Struct, frozen=True):
     """The dispatch is another worker's now, or has its result: nothing is to be said."""
+
+
+Conclusion: TypeAlias = Answered | Unanswered | Rejected | Dropped

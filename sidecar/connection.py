@@ -28,6 +28,10 @@ class BrokenResponseError(Exception):
     """The request went out, but no complete and acceptable response came back."""
 
 
+class ConnectionLostError(BrokenResponseError):
+    """The server closed the connection before the response was complete."""
+
+
 class ResponseTooLargeError(BrokenResponseError):
     """The response's body went beyond the limit; the rest was not read (S18)."""
 
@@ -150,7 +154,7 @@ class Connection(asyncio.Protocol):
         if self._in_body and not self._delimited and exc is None:
             self._complete()  # a body without a length ends where the connection ends
         reason = f": {exc}" if exc else ""
-        self._fail(BrokenResponseError(f"the connection closed before the response was complete{reason}"))
+        self._fail(ConnectionLostError(f"the connection closed before the response was complete{reason}"))
         self._on_lost(self)
 
     # httptools

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from sidecar.backoff import jittered
+from sidecar.conclusions import Conclusion, Unanswered
 from sidecar.concurrency import fetch_batch
 from sidecar.framework_watch import FrameworkWatch
 from sidecar.invocation import Invocations
@@ -44,6 +45,7 @@ class DispatchLoop:
         concurrency: int = 1,
     ) -> None:
         self._consumer = consumer
+        self._unbound = False
         self._open_consumer = open_consumer
         self._invocations = invocations
         self._watch = watch
@@ -51,6 +53,8 @@ class DispatchLoop:
         self._concurrency = concurrency
         self._waiting: deque[DeliveryPort] = deque()
         self._tasks: dict[asyncio.Task[None], DeliveryPort] = {}
+        self._unanswered: list[tuple[DeliveryPort, Unanswered]] = []
+        """Calls that lost their framework when the sidecar was about to end."""
         self._running = 0
         self._stopping = False
         self._held_until = 0.0
@@ -108,6 +112,8 @@ class DispatchLoop:
             if self._held:
                 await asyncio.sleep(min(TURN_S, self._held_until - self._clock()))
                 continue
+            while self._unanswered:  # no stop came: they have failed
+                self._start(*self._unanswered.pop())
             self._start_waiting()
             if not self._watch.healthy:
                 await _at_most(TURN_S, self._watch.wait_healthy())
@@ -126,44 +132,48 @@ class DispatchLoop:
 
     async def _fetch(self, batch: int) -> Sequence[DeliveryPort]:
         try:
+            if self._unbound:
+                await self._bind_anew()
             deliveries = await self._consumer.fetch(batch, TURN_S)
         except QueueError as error:
             log.warning("fetch failed", error=str(error))
-            await self._reopen()
+            self._unbound = True
+            await asyncio.sleep(next(self._retries))
             return ()
         self._retries = jittered(FIRST_RETRY_S, LONGEST_RETRY_S)
         return deliveries
 
-    async def _reopen(self) -> None:
-        """Bind the consumer anew: it may have been deleted, or lost with the server's storage."""
-        await asyncio.sleep(next(self._retries))
-        with suppress(QueueError):
-            fresh = await self._open_consumer()
-            stale, self._consumer = self._consumer, fresh
-            await stale.close()
+    async def _bind_anew(self) -> None:
+        """The consumer may have been deleted, or lost with the server's storage."""
+        fresh = await self._open_consumer()
+        stale, self._consumer = self._consumer, fresh
+        self._unbound = False
+        await stale.close()
 
     def _start_waiting(self) -> None:
         while not (self._stopping or self._held) and self._waiting and self._running < self._concurrency:
             delivery = self._waiting.popleft()
             self._running += 1
-            # Not of a TaskGroup, whose bookkeeping would be twice ours: `_process` lets no error out, `run` no task.
-            task = asyncio.create_task(self._process(delivery))
-            self._tasks[task] = delivery
-            task.add_done_callback(self._ended)
+            self._start(delivery)
+
+    def _start(self, delivery: DeliveryPort, conclusion: Conclusion | None = None) -> None:
+        # Not of a TaskGroup, whose bookkeeping would be twice ours: `_process` lets no error out, `run` no task.
+        task = asyncio.create_task(self._process(delivery, conclusion))
+        self._tasks[task] = delivery
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
         self._changed.set()
 
-    async def _process(self, delivery: DeliveryPort) -> None:
-        """Take one delivery through all stages; only cancellation gets out of here."""
+    async def _process(self, delivery: DeliveryPort, conclusion: Conclusion | None) -> None:
+        """Take one delivery through the stages that it has not passed; only cancellation gets out of here."""
         try:
-            try:
-                conclusion = await self._invocations.execute(delivery)
-            finally:
-                self._running -= 1
-                self._changed.set()
-                self._start_waiting()
+            conclusion = conclusion or await self._execute(delivery)
+            if isinstance(conclusion, Unanswered) and (self._stopping or self._held):
+                log.warning("framework lost, its call is left open", invocationID=conclusion.dispatch.invocation_id)
+                self._unanswered.append((delivery, conclusion))
+                return
             await self._invocations.conclude(delivery, conclusion)
         except QueueError as error:
             # It comes again and is then answered from memory.
@@ -172,6 +182,14 @@ class DispatchLoop:
             log.exception("dispatch failed", sequence=delivery.sequence)
             with suppress(QueueError):
                 await self._invocations.give_up(delivery, f"the sidecar failed: {type(error).__name__}")
+
+    async def _execute(self, delivery: DeliveryPort) -> Conclusion:
+        try:
+            return await self._invocations.execute(delivery)
+        finally:
+            self._running -= 1
+            self._changed.set()
+            self._start_waiting()
 
     async def _keep_in_progress(self) -> None:
         """Restart the ack wait of everything that is held, at a third of it (S5)."""
@@ -182,15 +200,19 @@ class DispatchLoop:
                     await delivery.in_progress()
 
     async def _drain(self) -> None:
-        """Give back what was not started, let the rest end in time, give back what did not."""
+        """Give back what was not started, let the rest end in time, give back what did not, or lost its framework."""
         not_started = list(self._waiting)
         self._waiting.clear()
         log.info("draining", running=len(self._tasks), notStarted=len(not_started))
         await self._give_back(not_started)
         with suppress(QueueError):
             await self._consumer.close()
-        if not self._tasks:
-            return
+        if self._tasks:
+            await self._end_running()
+        # Only now: this sidecar's own consumer would fetch them again.
+        await self._give_back([delivery for delivery, _ in self._unanswered])
+
+    async def _end_running(self) -> None:
         _, late = await asyncio.wait(self._tasks, timeout=self._drain_timeout_s)
         unfinished = [self._tasks[task] for task in late]
         if late:

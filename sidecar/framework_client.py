@@ -16,7 +16,14 @@ from typing import ClassVar, Final, Self
 from urllib.parse import quote
 
 from framework.contract import DEFAULT_HEALTH_PATH, DEFAULT_INVOKE_PATH
-from sidecar.connection import BrokenResponseError, Connection, NotDeliveredError, Response, ResponseTooLargeError
+from sidecar.connection import (
+    BrokenResponseError,
+    Connection,
+    ConnectionLostError,
+    NotDeliveredError,
+    Response,
+    ResponseTooLargeError,
+)
 from sidecar.messages import FailureClass
 from sidecar.tracing import NO_HEADERS
 
@@ -44,6 +51,10 @@ class UnsafeSocketError(NeverSentError):
 
 class BrokenCallError(FrameworkError):
     """The request was delivered, at least in part, and got no complete answer; it must not be sent again."""
+
+
+class FrameworkLostError(BrokenCallError):
+    """The connection broke in the middle of the call: the framework ended, or gave the call up."""
 
 
 class AnswerTooLargeError(BrokenCallError):
@@ -121,7 +132,8 @@ class FrameworkClient:
             NeverSentError: nothing was delivered.
             CallTimeoutError: no complete answer within `timeout_s` seconds.
             AnswerTooLargeError: the answer is larger than the limit.
-            BrokenCallError: closed, reset, or not HTTP.
+            FrameworkLostError: closed or reset.
+            BrokenCallError: not HTTP.
         """
         extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode() if headers else b""
         request = b"%b%d\r\n%b\r\n%b" % (self._invoke_head, len(body), extra, body)
@@ -142,6 +154,8 @@ class FrameworkClient:
             response = await answer
         except ResponseTooLargeError as error:
             raise AnswerTooLargeError(f"the framework's answer is too large: {error}") from error
+        except ConnectionLostError as error:
+            raise FrameworkLostError(f"the framework's answer was lost: {error}") from error
         except BrokenResponseError as error:
             raise BrokenCallError(f"the framework's answer was lost: {error}") from error
         except asyncio.CancelledError:

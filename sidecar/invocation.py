@@ -12,12 +12,12 @@ import structlog
 
 from sidecar.backoff import jittered
 from sidecar.cancellation import CancelledCalls, MovedDispatches
-from sidecar.conclusions import Answered, Dropped, Rejected
+from sidecar.conclusions import Answered, Conclusion, Dropped, Rejected, Unanswered
 from sidecar.config import Config
 from sidecar.dead_letters import Origin, dead_letter, decode_dispatch, recognise, rejected_result
 from sidecar.deadline import budget, queue_wait_s
 from sidecar.events import Events
-from sidecar.framework_client import FrameworkClient, FrameworkError, NeverSentError
+from sidecar.framework_client import FrameworkClient, FrameworkError, FrameworkLostError, NeverSentError
 from sidecar.framework_watch import FIRST_RETRY_S, LONGEST_RETRY_S, FrameworkWatch
 from sidecar.identity import Identity
 from sidecar.messages import (
@@ -125,7 +125,7 @@ class Invocations:
         elif not if_not_started:
             call.stop(cancelled)
 
-    async def execute(self, delivery: DeliveryPort) -> Answered | Rejected | Dropped:
+    async def execute(self, delivery: DeliveryPort) -> Conclusion:
         """Find or make the invocation's result; when it returns, the framework is free again."""
         try:
             dispatch = decode_dispatch(delivery.data)
@@ -162,7 +162,7 @@ class Invocations:
 
     async def _run_once(
         self, dispatch: WorkerDispatchMessage, delivery: DeliveryPort, trace: Mapping[str, str]
-    ) -> Answered:
+    ) -> Answered | Unanswered:
         now = utc_now()
         waited_s = queue_wait_s(dispatch, now)
         if waited_s is not None:
@@ -173,8 +173,14 @@ class Invocations:
         elif self._cancelled.take(dispatch.invocation_id):
             result = cancelled(dispatch, now, now)
         else:
-            result = await self._run(dispatch, delivery, trace, now, left_s)
+            try:
+                result = await self._run(dispatch, delivery, trace, now, left_s)
+            except FrameworkLostError as error:
+                return Unanswered(dispatch, str(error), now, utc_now(), trace)
             self._meters.handler.observe((result.completed_at - now).total_seconds())
+        return self._answered(result, trace)
+
+    def _answered(self, result: InvocationResultMessage, trace: Mapping[str, str]) -> Answered:
         result, stored = self._publisher.fitted(result)
         self._recent.add(stored)
         self._meters.ended(result.state, result.failure_class)
@@ -203,6 +209,8 @@ class Invocations:
             return call.end(dispatch, started_at, utc_now())
         except FrameworkError as error:
             self._watch.doubt()
+            if isinstance(error, FrameworkLostError):
+                raise
             return failed(dispatch, str(error), started_at, utc_now(), failure_class=error.failure_class)
         finally:
             self._watch.call_ended()
@@ -226,8 +234,12 @@ class Invocations:
             else:
                 return answered(dispatch, response.status, response.body, started_at, utc_now())
 
-    async def conclude(self, delivery: DeliveryPort, conclusion: Answered | Rejected | Dropped) -> None:
+    async def conclude(self, delivery: DeliveryPort, conclusion: Conclusion) -> None:
         """Publish the result (or the dead letter), reply, report, and end the delivery."""
+        if isinstance(conclusion, Unanswered):
+            lost = conclusion
+            self._meters.handler.observe((lost.ended_at - lost.started_at).total_seconds())
+            conclusion = self._answered(failed(lost.dispatch, lost.error, lost.started_at, lost.ended_at), lost.trace)
         if isinstance(conclusion, Dropped):
             await delivery.ack()
             return

@@ -160,6 +160,29 @@ class LeanClient(Client):
         await self._error_cb(error)
         await self._process_op_err(error)
 
+    async def _process_pong(self) -> None:
+        """Called by nats-py's parser for each PONG.
+
+        Nobody waits any more for that of a flush that was given up: nats-py's reader would end with a traceback of an
+        InvalidStateError, and the client be deaf from then on.
+        """
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
+    async def _attempt_reconnect(self) -> None:
+        """Called by nats-py, as a task, when the connection is lost.
+
+        An attempt that is cancelled for the next one can mark that one's future instead of its own. When that is
+        cancelled in turn it marks its future once more, the last that it does, and would end with a traceback.
+        """
+        try:
+            await super()._attempt_reconnect()
+        except asyncio.InvalidStateError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                raise
+
     async def _flush_pending(self, force_flush: bool = False) -> Any:
         """Called by nats-py after what it writes itself.
 

@@ -180,9 +180,10 @@ class Queue:
 
         Raises:
             MessageTooLargeError: larger than `max_payload`.
-            QueueUnavailableError: no answer within `timeout_s` seconds; it may have been stored.
+            QueueUnavailableError: no answer within `timeout_s` seconds, and it may have been stored; or no stream takes
+                the subject now.
             WrongSequenceError: `headers` hold an expectation that is not met.
-            QueueRefusedError: no stream takes the subject, or the server refused.
+            QueueRefusedError: the server refused.
         """
         return published(await self._requests.start(subject, data, timeout_s, _with_id(message_id, headers)))
 
@@ -200,8 +201,7 @@ class Queue:
         """Ask whoever serves a subject, such as one of the JetStream API, and return the answer's body.
 
         Raises:
-            QueueUnavailableError: no answer within `timeout_s` seconds.
-            QueueRefusedError: nobody serves the subject.
+            QueueUnavailableError: no answer within `timeout_s` seconds, or nobody serves the subject now.
         """
         return await self._requests.start(subject, body, timeout_s)
 

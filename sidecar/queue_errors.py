@@ -16,7 +16,7 @@ class QueueError(Exception):
 
 
 class QueueUnavailableError(QueueError):
-    """Not connected, or no answer in time: the same request may be tried again (with the same message id)."""
+    """Not connected, nobody there now, or no answer in time: the same request, with its message id, may be repeated."""
 
 
 class QueueRefusedError(QueueError):

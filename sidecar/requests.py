@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from sidecar.nats_client import LeanClient
-from sidecar.queue_errors import QueueError, QueueRefusedError, QueueUnavailableError, translated
+from sidecar.queue_errors import QueueError, QueueUnavailableError, translated
 
 SWEEP_S: Final = 0.25
 """How late a request's time-out may be noticed."""
@@ -93,8 +93,9 @@ class Requests:
         if answer.done():
             return
         if headers.startswith(_NO_RESPONDERS):
+            # So it is, too, for a while before a server stops and after it has started.
             reason = f"request to {asked}: nobody takes it; no stream has the subject, or JetStream is off"
-            answer.set_exception(QueueRefusedError(reason))
+            answer.set_exception(QueueUnavailableError(reason))
         else:
             answer.set_result(body)
 

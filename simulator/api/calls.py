@@ -208,7 +208,7 @@ class Calls:
             raise ApiError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 SERVICE_UNAVAILABLE,
-                f"the queue did not confirm invocation {message.invocation_id}; it may have been queued: "
+                f"the queue did not confirm invocation {message.invocation_id} ({error}); it may have been queued: "
                 "the same invocationID again is queued at most once",
                 headers={INVOCATION_ID_HEADER: message.invocation_id},
             ) from error

@@ -187,6 +187,7 @@ class Rig:
         self.queue = MemoryQueue(lambda kind, fields: self.story.append((kind, fields)))
         self.consumer = MemoryConsumer()
         self.reopened = 0
+        self.open_errors: list[QueueError] = []
         self.healthy = True
         self.framework = ScriptedFramework(handle)
         self.watch = FrameworkWatch(self._is_healthy)
@@ -211,6 +212,8 @@ class Rig:
 
     async def _reopen(self) -> MemoryConsumer:
         self.reopened += 1
+        if self.open_errors:
+            raise self.open_errors.pop()
         return self.consumer
 
     def put(self, data: bytes, attempt: int = 1, **options: Any) -> MemoryDelivery:

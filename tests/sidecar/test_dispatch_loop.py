@@ -7,9 +7,11 @@ import pytest
 
 from sidecar import dispatch as dispatch_module
 from sidecar.concurrency import fetch_batch, max_ack_pending
+from sidecar.connection import Response
 from sidecar.dispatch import STALLED_S
+from sidecar.framework_client import BrokenCallError, FrameworkLostError
 from sidecar.queue_errors import QueueRefusedError, QueueUnavailableError
-from tests.sidecar.rig import Gate, MemoryConsumer, MemoryDelivery, answer_ok, dispatch, running
+from tests.sidecar.rig import Gate, Json, MemoryConsumer, MemoryDelivery, answer_ok, dispatch, running
 
 
 async def test_nothing_is_fetched_while_the_framework_is_unhealthy() -> None:
@@ -29,6 +31,15 @@ async def test_a_fetch_error_binds_the_consumer_anew() -> None:
         first = rig.put(dispatch("a"))
         second = rig.put(dispatch("b"))
         assert await rig.ended(first, second) == ["ack", "ack"]
+    assert rig.reopened == 2
+
+
+async def test_a_consumer_is_bound_anew_until_that_succeeds() -> None:
+    """The worker is not ready meanwhile, so it must not rest on a consumer that happens to deliver again."""
+    async with running(answer_ok) as rig:
+        rig.open_errors = [QueueUnavailableError("down")]
+        rig.consumer.errors = [QueueUnavailableError("the server goes")]
+        assert await rig.ended(rig.put(dispatch())) == ["ack"]
     assert rig.reopened == 2
 
 
@@ -185,3 +196,73 @@ async def test_s14_a_drain_says_when_calls_take_too_long() -> None:
         await gate.began.get()
         assert not await rig.loop.drained()
         gate.open.set()
+
+
+class Breaking(Gate):
+    """A handler whose calls, once they may end, end with an error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    async def __call__(self, request: Json) -> Response:
+        await super().__call__(request)
+        raise self._error
+
+
+async def test_s14_a_call_that_loses_its_framework_in_a_stop_is_given_back() -> None:
+    """Whether it runs again is for its pool to say, as for all that a worker leaves behind."""
+    handle = Breaking(FrameworkLostError("killed"))
+    async with running(handle) as rig:
+        delivery = rig.put(dispatch())
+        await handle.began.get()
+        rig.stop.set()
+        handle.open.set()
+        await delivery.ended.wait()
+        assert rig.consumer.closed
+    assert delivery.outcome == "nak 0"
+    assert rig.kinds() == ["invocation_started", "end"]
+
+
+async def test_s14_an_answer_that_is_not_http_is_a_result_in_a_stop_too() -> None:
+    handle = Breaking(BrokenCallError("not an HTTP response"))
+    async with running(handle) as rig:
+        delivery = rig.put(dispatch())
+        await handle.began.get()
+        rig.stop.set()
+        handle.open.set()
+        assert await rig.ended(delivery) == ["ack"]
+    assert [result["failureClass"] for result in rig.of("result")] == ["framework_error"]
+
+
+async def test_s14_after_a_drain_a_lost_call_waits_for_the_stop() -> None:
+    """It is not given back before: this sidecar itself would get it again."""
+    handle = Breaking(FrameworkLostError("killed"))
+    async with running(handle) as rig:
+        delivery = rig.put(dispatch())
+        await handle.began.get()
+        drained = asyncio.create_task(rig.loop.drained())
+        await asyncio.sleep(0)
+        handle.open.set()
+        assert await drained
+        assert (delivery.outcome, rig.of("result")) == ("", [])
+        rig.stop.set()
+        await delivery.ended.wait()
+        assert rig.consumer.closed
+    assert delivery.outcome == "nak 0"
+    assert rig.kinds() == ["invocation_started", "end"]
+
+
+async def test_s14_after_a_drain_without_a_stop_a_lost_call_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch_module, "HOLD_S", 0.05)
+    handle = Breaking(FrameworkLostError("killed"))
+    async with running(handle) as rig:
+        delivery = rig.put(dispatch())
+        await handle.began.get()
+        drained = asyncio.create_task(rig.loop.drained())
+        await asyncio.sleep(0)
+        handle.open.set()
+        assert await drained
+        assert await rig.ended(delivery) == ["ack"]
+    assert [(result["state"], result["failureClass"]) for result in rig.of("result")] == [("failed", "framework_error")]
+    assert rig.framework.calls == ["inv-1"]

@@ -5,7 +5,7 @@ import pytest
 
 from sidecar.connection import Response
 from sidecar.dead_letters import MAX_ID_BYTES
-from sidecar.framework_client import BrokenCallError, NeverSentError
+from sidecar.framework_client import BrokenCallError, FrameworkLostError, NeverSentError
 from sidecar.publishing import HEADER_BYTES
 from sidecar.queue_errors import MessageTooLargeError, QueueRefusedError, QueueUnavailableError
 from sidecar.stored import MESSAGE_ID_HEADER
@@ -48,7 +48,8 @@ async def test_the_reply_follows_the_subject_and_not_the_mode() -> None:
     [
         (Response(200, b'{"error":"bad","statusCode":500}'), ("failed", "handler_error", 500, "invocation_failed")),
         (Response(503, b"loading"), ("failed", "framework_refused", 502, "invocation_failed")),
-        (BrokenCallError("the answer was lost"), ("failed", "framework_error", 502, "invocation_failed")),
+        (BrokenCallError("not an HTTP response"), ("failed", "framework_error", 502, "invocation_failed")),
+        (FrameworkLostError("the answer was lost"), ("failed", "framework_error", 502, "invocation_failed")),
     ],
 )
 async def test_failures_are_final_results(answer: Response | Exception, expected: tuple[str, str, int, str]) -> None:

@@ -19,6 +19,7 @@ from sidecar.framework_client import (
     CallTimeoutError,
     FrameworkClient,
     FrameworkError,
+    FrameworkLostError,
     NeverSentError,
     UnsafeSocketError,
 )
@@ -234,6 +235,24 @@ async def test_an_answer_above_the_limit_is_told_apart(path: str, client: Framew
             await client.invoke(b"{}", 10)
         assert len(peers) == 1
     assert raised.value.failure_class == "result_too_large"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "is_lost"),
+    [
+        ([], True),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"], True),
+        ([b"garbage\r\n\r\n"], False),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001], False),
+    ],
+)
+async def test_s14_a_framework_that_is_lost_is_told_apart_from_a_bad_answer(
+    path: str, client: FrameworkClient, pieces: list[bytes], is_lost: bool
+) -> None:
+    async with serving(path, once(*pieces)):
+        with pytest.raises(BrokenCallError) as raised:
+            await client.invoke(b"{}", 10)
+    assert isinstance(raised.value, FrameworkLostError) is is_lost
 
 
 async def test_after_a_broken_call_the_next_one_gets_a_new_connection(path: str, client: FrameworkClient) -> None:
@@ -495,6 +514,7 @@ async def test_connections_that_nobody_uses_are_closed_and_busy_ones_are_not(
         (NeverSentError, "framework_error"),
         (UnsafeSocketError, "framework_error"),
         (BrokenCallError, "framework_error"),
+        (FrameworkLostError, "framework_error"),
         (AnswerTooLargeError, "result_too_large"),
         (CallTimeoutError, "framework_timeout"),
     ],

@@ -123,6 +123,32 @@ async def test_what_is_written_without_a_server_arrives_when_it_is_back(
         assert await heard.get() == b"meanwhile"
 
 
+async def test_a_flush_that_is_given_up_does_not_make_the_client_deaf(lean: LeanClient, plain: Client) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    await lean.hear("a", lambda _subject, _reply, body, _headers: heard.put_nowait(body))
+    given_up = asyncio.create_task(lean.flush())
+    await asyncio.sleep(0)  # the PING is written, and its PONG cannot have come yet
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    await lean.settle()
+    await plain.publish("a", b"after")
+    async with asyncio.timeout(20):
+        assert await heard.get() == b"after"
+
+
+async def test_reconnects_that_overlap_end_without_an_error(lean: LeanClient, nats_server: NatsServer) -> None:
+    await nats_server.process.kill()
+    async with asyncio.timeout(20):
+        while lean._reconnection_task_future is None:  # noqa: ASYNC110 - nats-py tells nobody
+            await asyncio.sleep(0.01)
+    lean._reconnection_task_future.set_result(True)  # as a former attempt does that is cancelled late
+    reconnecting = lean._reconnection_task
+    await lean.close()
+    assert reconnecting is not None
+    assert reconnecting.done()
+    assert reconnecting.cancelled() or reconnecting.exception() is None
+
+
 @pytest.mark.parametrize(
     "complaint", ["'authorization violation'", "'maximum connections exceeded'", "stale connection"]
 )

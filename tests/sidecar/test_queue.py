@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 
 import nats
@@ -158,9 +159,9 @@ async def test_an_unconfirmed_ack_is_an_ack(queue: Queue) -> None:
     assert (first.data, second.data) == (b"a", b"b")
 
 
-async def test_a_request_is_answered_refused_or_times_out(queue: Queue) -> None:
+async def test_a_request_is_answered_or_nobody_is_there_or_answers(queue: Queue) -> None:
     assert json.loads(await queue.request("$JS.API.STREAM.INFO.RUNTIME_SERVERLESS", b""))["state"]["messages"] == 0
-    with pytest.raises(QueueRefusedError, match=r"nobody\.there: nobody takes it"):
+    with pytest.raises(QueueUnavailableError, match=r"nobody\.there: nobody takes it"):
         await queue.request("nobody.there", b"")
     async with queue.listen("silent"):
         with pytest.raises(QueueUnavailableError, match="no answer in time"):
@@ -209,7 +210,7 @@ async def test_a_consumer_counts_the_connections_it_lost(nats_server: NatsServer
 
 
 async def test_what_the_server_refuses_is_told_apart(queue: Queue) -> None:
-    with pytest.raises(QueueRefusedError, match=r"elsewhere\.x"):
+    with pytest.raises(QueueUnavailableError, match=r"elsewhere\.x: nobody takes it"):
         await queue.publish("elsewhere.x", b"{}", message_id="a")
     with pytest.raises(MessageTooLargeError):
         await queue.publish(INVOKE, b"x" * (queue.max_payload + 1), message_id="a")
@@ -223,6 +224,22 @@ async def test_an_inbox_receives_until_it_is_closed(queue: Queue) -> None:
         assert await inbox.receive(10) == b"hello"
         with pytest.raises(TimeoutError):
             await inbox.receive(0.01)
+
+
+async def test_a_server_that_is_about_to_stop_is_unavailable(nats_server: NatsServer) -> None:
+    """Its JetStream is gone seconds before it closes its connections."""
+    async with Queue.connect(nats_server.url, client_name="test") as queue:
+        await queue.ensure_stream()
+        nats_server.process.signal(signal.SIGUSR2)  # lame duck
+        async with asyncio.timeout(20):
+            with pytest.raises(QueueUnavailableError, match="nobody takes it"):
+                await _publish_until_refused(queue)
+        assert queue.connected
+
+
+async def _publish_until_refused(queue: Queue) -> None:
+    while True:
+        await queue.publish(INVOKE, b"{}")
 
 
 async def test_a_lost_server_is_an_error_not_a_hang(nats_server: NatsServer) -> None:

@@ -99,6 +99,33 @@ async def test_s14_a_drain_before_the_stop_lets_the_call_end_and_starts_no_other
     assert bench.ran() == ["inv-1", "inv-2"]
 
 
+async def test_s14_a_framework_killed_in_the_drain_leaves_its_call_to_another_sidecar(bench: "Bench") -> None:
+    """So a pod ends whose time is too short for its calls: its containers are killed, the framework's first."""
+    await bench.nats()
+    framework = await bench.worker()
+    sidecar = await bench.sidecar()
+    async with bench.queue() as queue:
+        journal = await bench.journal(queue)
+        fifo = bench.fifo("hold")
+        await bench.dispatch(queue, bench.order("inv-1", fifo), "d1")
+        release = await bench.opened(fifo)
+        drain = asyncio.create_task(bench.http("/drain"))
+        await bench.logged("drain asked for")
+        await framework.end(signal.SIGKILL)
+        release()
+        assert await drain == (200, b"drained\n")
+        assert await sidecar.end() == 0
+        await journal.until("deregistered")
+        assert journal.of("result") == []
+        await bench.worker()
+        await bench.sidecar()
+        release = await bench.opened(fifo)
+        release()
+        [result] = await journal.until("result")
+        assert (result["invocationID"], result["state"]) == ("inv-1", "succeeded")
+    assert bench.ran() == ["inv-1", "inv-1"]
+
+
 async def test_s30_what_happened_can_be_scraped(bench: "Bench") -> None:
     await bench.nats()
     await bench.worker()
@@ -144,9 +171,6 @@ async def test_s22_tls_and_credentials_from_files(bench: "Bench", processes: Pro
         issued.private_key_pem.write_to_path(files[key])
     stream = StreamSettings()
     authority = Authority(tmp_path / "accounts", stream)
-    mine = authority.worker_access("w1", permissions.worker(stream, "pool", "w1")).credentials
-    assert mine is not None
-    files["creds"].write_text(mine.text)
     tls = ServerTls(files["server"], files["server-key"], client_ca=files["ca"])
     owner = authority.access("owner", permissions.owner(stream))
     settings = {
@@ -156,9 +180,15 @@ async def test_s22_tls_and_credentials_from_files(bench: "Bench", processes: Pro
         "SERVERLESS_NATS_KEY_FILE": str(files["key"]),
     }
     async with NatsServer(processes, tmp_path / "nats", authority=authority, tls=tls) as server:
+        context = _client_context(ca)
+        issuer = authority.accounts_access()
+        access = Access(issuer.credentials, context, issuer.inbox_prefix)
+        async with Queue.connect(server.url, client_name="issuer", access=access) as accounts:
+            mine = await authority.of_workers(accounts).issue("w1", permissions.worker(stream, "pool", "w1"))
+        assert mine.credentials
+        files["creds"].write_text(mine.credentials.text)
         await bench.worker()
         await bench.sidecar(SERVERLESS_NATS_URL=server.url, **settings)
-        context = _client_context(ca)
         access = Access(owner.credentials, context, owner.inbox_prefix)
         async with Queue.connect(server.url, client_name="owner", access=access) as queue:
             await queue.ensure_stream()
