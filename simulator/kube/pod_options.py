@@ -1,4 +1,4 @@
-"""The parameters of requests for logs and commands, read and checked as the real server does."""
+"""The parameters of requests for logs, commands, streams and ports, read and checked as the real server does."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from multidict import MultiMapping
 from simulator.kube.builtin.times import SECONDS, TimeError, canonical_time
 from simulator.kube.kinds import Kind
 from simulator.kube.listing import bool_parameter, int_parameter
-from simulator.kube.pod_streams import ExecOptions, LogOptions
+from simulator.kube.pod_streams import ExecOptions, LogOptions, StreamOptions
 from simulator.kube.status import Cause, bad_request, forbidden_value, invalid, invalid_value
 
 _LOG_OPTIONS: Final = Kind("", "v1", "PodLogOptions", "podlogoptions", has_status=False, has_generation=False)
@@ -45,15 +45,47 @@ def exec_options(query: MultiMapping[str]) -> ExecOptions:
     Raises:
         ApiFailure: 400 there is none, or nobody would see anything of it.
     """
-    options = ExecOptions(
-        tuple(query.getall("command", ())),
-        **{name: bool_parameter(query, name) for name in ("stdin", "stdout", "stderr", "tty")},
-    )
-    if not options.command:
+    command = tuple(query.getall("command", ()))
+    if not command:
         raise bad_request("you must specify at least one command for the container")
-    if not (options.stdin or options.stdout or options.stderr):
+    return ExecOptions(command, **_streams(query))
+
+
+def attach_options(query: Mapping[str, str]) -> StreamOptions:
+    """The streams that a request asks for.
+
+    Raises:
+        ApiFailure: 400 there are none.
+    """
+    return StreamOptions(**_streams(query))
+
+
+def _streams(query: Mapping[str, str]) -> dict[str, bool]:
+    streams = {name: bool_parameter(query, name) for name in ("stdin", "stdout", "stderr", "tty")}
+    if not any(streams[name] for name in ("stdin", "stdout", "stderr")):
         raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
-    return options
+    return streams
+
+
+def asked_ports(query: MultiMapping[str]) -> list[int]:
+    """The ports that a request by WebSocket names; none if it leaves that for later.
+
+    Raises:
+        ApiFailure: 400 one of them is no port.
+    """
+    numbers = []
+    for text in (part for value in query.getall("ports", ()) for part in value.split(",")):
+        if (number := port_number(text)) is None:
+            raise bad_request(f'cannot convert to []int32: "{text}" is no port')
+        numbers.append(number)
+    return numbers
+
+
+def port_number(text: str) -> int | None:
+    """The port that the text names, or None."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+        return None
+    return number if 1 <= (number := int(text)) <= 0xFFFF else None
 
 
 def _causes(numbers: Mapping[str, int | None], *, has_time: bool) -> Iterator[Cause]:

@@ -1,31 +1,50 @@
-"""The requests that the API server hands on to a pod's node: `log` and `exec`; and the clear refusal of the others."""
+"""The requests that the API server hands on to a pod's node: `log`, `exec`, `attach` and `portforward`."""
 
 import contextlib
 import time
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Final, Protocol
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from simulator.kube.exec_channels import PROTOCOLS, ExecChannels, exit_status
+from simulator.kube import exec_channels, exec_streams
+from simulator.kube.exec_channels import SUCCESS, ExecChannels, exit_status
 from simulator.kube.kinds import POD, Object
 from simulator.kube.paths import ResourcePath
-from simulator.kube.pod_options import exec_options, log_options
-from simulator.kube.pod_streams import NodeAgents, chosen_container
+from simulator.kube.pod_options import asked_ports, attach_options, exec_options, log_options
+from simulator.kube.pod_streams import (
+    ExecClient,
+    ExecOptions,
+    NodeAgent,
+    NodeAgents,
+    PodPorts,
+    StreamOptions,
+    chosen_container,
+)
+from simulator.kube.port_forwarding import (
+    CHANNEL_PROTOCOL,
+    MAX_PORTS,
+    SPDY_PROTOCOL,
+    TUNNEL_PROTOCOL,
+    ChannelForwarding,
+    SpdyForwarding,
+)
+from simulator.kube.spdy.carriers import WebSocketCarrier
+from simulator.kube.spdy.connection import SpdyConnection
 from simulator.kube.status import ApiFailure, bad_request
 from simulator.kube.store import ResourceStore
+from simulator.kube.upgrades import asked_protocols, open_socket, open_spdy, wants_spdy
 
 STREAMED: Final = ("attach", "exec", "log", "portforward")
 """The subresources that are answered here."""
-_NOT_HERE: Final = {
-    "attach": "attach is not served here; kubectl logs -f shows the output, kubectl exec runs another program",
-    "portforward": "port-forward is not served here, nor needed: pods share this machine's network, "
-    "so connect to the port on 127.0.0.1 (kubectl describe pod and the pod's log name it)",
-}
-_NO_SPDY: Final = "only WebSocket is served here, not SPDY: use kubectl 1.31 or later, without a proxy on the way"
+
+
+class _Client(ExecClient, Protocol):
+    async def end(self, status: Object) -> None: ...
 
 
 class PodRoutes:
-    """Logs and commands of the pods in one store."""
+    """Logs, commands, streams and ports of the pods in one store."""
 
     def __init__(self, store: ResourceStore, agents: NodeAgents) -> None:
         self._store = store
@@ -38,11 +57,14 @@ class PodRoutes:
             ApiFailure: 404 there is no such pod, and all that is refused before the answer begins.
         """
         pod = self._store.get(POD, path.name or "", path.namespace)
-        if path.subresource == "log":
-            return await self._log(request, pod)
-        if refusal := _NOT_HERE.get(path.subresource or ""):
-            raise not_implemented(refusal)
-        return await self._exec(request, pod)
+        match path.subresource:
+            case "log":
+                return await self._log(request, pod)
+            case "portforward":
+                return await self._port_forward(request, pod)
+            case "attach":
+                return await self._command(request, pod, attach_options(request.query))
+        return await self._command(request, pod, exec_options(request.query))
 
     async def _log(self, request: web.Request, pod: Object) -> web.StreamResponse:
         name = pod["metadata"]["name"]
@@ -61,44 +83,78 @@ class PodRoutes:
                     await response.write(chunk)
         return response
 
-    async def _exec(self, request: web.Request, pod: Object) -> web.StreamResponse:
-        options = exec_options(request.query)
-        name = pod["metadata"]["name"]
+    async def _command(self, request: web.Request, pod: Object, options: StreamOptions) -> web.StreamResponse:
+        """`exec`, if the options have a command, and `attach`."""
+        metadata = pod["metadata"]
         container = chosen_container(pod, request.query.get("container", ""))
-        if not (node := pod["spec"].get("nodeName")):
-            raise bad_request(f"pod {name} does not have a host assigned")
-        agent = self._agents.of(node)
-        socket = _socket(request)
-        await socket.prepare(request)
-        client = ExecChannels(socket)
+        agent = self._agent(pod)
+        response: web.StreamResponse = web.Response()
         with contextlib.suppress(ConnectionError):
-            try:
-                code = await agent.execute(pod["metadata"]["namespace"], name, container, options, client)
-            except ApiFailure as failure:
-                await client.end(failure.body)
-            else:
-                if code is not None:
-                    await client.end(exit_status(code))
-        return socket
+            async with _command_client(request, options) as (response, client):
+                place = (metadata["namespace"], metadata["name"], container)
+                try:
+                    status = await _ended(agent, place, options, client)
+                except ApiFailure as failure:
+                    status = failure.body
+                if status is not None:
+                    await client.end(status)
+        return response
+
+    async def _port_forward(self, request: web.Request, pod: Object) -> web.StreamResponse:
+        metadata, agent = pod["metadata"], self._agent(pod)
+        by_spdy, numbers = wants_spdy(request), asked_ports(request.query)
+        by_tunnel = not by_spdy and TUNNEL_PROTOCOL in asked_protocols(request)
+        if not (by_spdy or by_tunnel or 0 < len(numbers) <= MAX_PORTS):
+            raise bad_request(f'query parameter "ports" is required, for at most {MAX_PORTS} ports')
+        ports = agent.ports(metadata["namespace"], metadata["name"])
+        if ports is None:
+            # Not a Status: this is what a kubelet answers, and kubectl shows it.
+            return web.Response(status=500, text=f'pod not found ("{metadata["name"]}_{metadata["namespace"]}")')
+        response: web.StreamResponse = web.Response()
+        with contextlib.suppress(ConnectionError):
+            if by_spdy:
+                async with open_spdy(request, SPDY_PROTOCOL) as (response, carrier):
+                    await SpdyForwarding(ports).run(SpdyConnection(carrier))
+                return response
+            response = socket = await open_socket(request, (TUNNEL_PROTOCOL, CHANNEL_PROTOCOL), may_name_none=True)
+            await _forward_by_socket(socket, ports, numbers)
+        return response
+
+    def _agent(self, pod: Object) -> NodeAgent:
+        if not (node := pod["spec"].get("nodeName")):
+            raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+        return self._agents.of(node)
 
 
-def not_implemented(message: str) -> ApiFailure:
-    """The real server can do it, this one cannot (501)."""
-    return ApiFailure(501, message, "NotImplemented")
+async def _forward_by_socket(socket: web.WebSocketResponse, ports: PodPorts, numbers: list[int]) -> None:
+    if socket.ws_protocol == TUNNEL_PROTOCOL:
+        await SpdyForwarding(ports).run(SpdyConnection(WebSocketCarrier(socket)))
+        await socket.close()
+    else:
+        await ChannelForwarding(ports, numbers, socket).run()
 
 
-def _socket(request: web.Request) -> web.WebSocketResponse:
-    """The WebSocket that the client asks for.
+async def _ended(
+    agent: NodeAgent, place: tuple[str, str, str], options: StreamOptions, client: ExecClient
+) -> Object | None:
+    """Run the command or attach the client, and return how that ended; None if the client went."""
+    if isinstance(options, ExecOptions):
+        code = await agent.execute(*place, options, client)
+        return None if code is None else exit_status(code)
+    return SUCCESS if await agent.attach(*place, options, client) else None
 
-    Raises:
-        ApiFailure: it asks for something else.
-    """
-    upgrade = request.headers.get(hdrs.UPGRADE, "").lower()
-    if upgrade.startswith("spdy/"):
-        raise not_implemented(_NO_SPDY)
-    if upgrade != "websocket" or request.method != "GET":
-        raise bad_request("Upgrade request required")
-    asked = [name.strip() for name in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
-    if not set(asked) & set(PROTOCOLS):
-        raise bad_request(f"unable to negotiate protocol: client supports {asked}, server accepts {list(PROTOCOLS)}")
-    return web.WebSocketResponse(protocols=PROTOCOLS, compress=False)
+
+@contextlib.asynccontextmanager
+async def _command_client(
+    request: web.Request, options: StreamOptions
+) -> AsyncIterator[tuple[web.StreamResponse, _Client]]:
+    """The client's end of a command's streams, in the form that it asks for."""
+    if not wants_spdy(request):
+        socket = await open_socket(request, exec_channels.PROTOCOLS)
+        yield socket, ExecChannels(socket)
+        return
+    async with (
+        open_spdy(request, exec_streams.PROTOCOL) as (response, carrier),
+        exec_streams.exec_streams(SpdyConnection(carrier), options) as streams,
+    ):
+        yield response, streams

@@ -1,5 +1,6 @@
-"""What the API server asks of a pod's node: logs, and commands in containers. The nodes are told to it by whoever runs
-them.
+"""What the API server asks of a pod's node: logs, commands in containers, their standard streams, and their ports.
+
+The nodes are told to it by whoever runs them.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -23,15 +24,21 @@ class LogOptions:
     since_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ExecOptions:
-    """A command to run in a container, and which of its streams are wanted; a terminal has no standard error."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions:
+    """Which standard streams of a program are wanted; a terminal has no standard error."""
 
-    command: tuple[str, ...]
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
     tty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExecOptions(StreamOptions):
+    """A command to run in a container."""
+
+    command: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class TerminalSize:
 
 
 class ExecClient(Protocol):
-    """Who has asked for a command and holds the other end of its streams."""
+    """Who has asked for a command, or for a program's streams, and holds the other end of them."""
 
     def received(self) -> AsyncGenerator[bytes | TerminalSize, None]:
         """What it sends: standard input, where b"" is its end, and sizes of its window. Ends when the client goes."""
@@ -51,6 +58,43 @@ class ExecClient(Protocol):
 
     async def send(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Give it output. Raises ConnectionError when it is gone."""
+        ...
+
+
+class PortForwardError(Exception):
+    """A connection to a pod's port is not made, or has failed; the message is for the client."""
+
+
+class PortStream(Protocol):
+    """A client's end of a connection to a port."""
+
+    async def read(self) -> bytes:
+        """What it sends next; empty when it sends no more."""
+        ...
+
+    async def lost(self) -> None:
+        """Return when it wants nothing more of the connection."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Give it what the pod sends. Raises ConnectionError when it is gone."""
+        ...
+
+    async def end(self) -> None:
+        """Tell it that the pod sends no more. Raises ConnectionError."""
+        ...
+
+
+class PodPorts(Protocol):
+    """The ports of one pod that runs."""
+
+    async def forward(self, port: int, client: PortStream) -> None:
+        """Connect a client with a port, until the connection has ended.
+
+        Raises:
+            PortForwardError: nobody of the pod listens there, or the connection broke.
+            ConnectionError: the client is gone.
+        """
         ...
 
 
@@ -75,6 +119,21 @@ class NodeAgent(Protocol):
         Raises:
             ApiFailure: the container does not run, or the command cannot be started.
         """
+        ...
+
+    async def attach(
+        self, namespace: str, pod: str, container: str, options: StreamOptions, client: ExecClient
+    ) -> bool:
+        """Give a client the standard streams of a container; True: its program has ended, False: the client went.
+
+        Raises:
+            ApiFailure: the container does not run.
+            ConnectionError: the client is gone.
+        """
+        ...
+
+    def ports(self, namespace: str, pod: str) -> PodPorts | None:
+        """The ports of a pod; None if it does not run."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from simulator.kube.pod_streams import ExecClient, ExecOptions, TerminalSize
 from simulator.kubelet.execution import Execution
 from simulator.kubelet.race import first_of
-from simulator.processes.descriptors import Descriptors, Output, end_session, resize, write_all
+from simulator.processes.descriptors import Descriptors, Output, end_session, resize
 from simulator.processes.process import Process
 from simulator.processes.spawn import Streams
 
@@ -58,8 +58,10 @@ class Command:
             try:
                 first = await first_of(process.wait(), container.wait(), self._take_input())
             finally:
-                code = await process.kill()
-                end_session(process.pid)
+                try:
+                    code = await process.kill()
+                finally:
+                    end_session(process.pid)
             if first == _CLIENT_WENT:
                 for pump in pumps:
                     pump.cancel()
@@ -70,10 +72,12 @@ class Command:
 
     async def _pump(self, stream: Literal["stdout", "stderr"], output: Output) -> None:
         wanted = self._options.stdout if stream == "stdout" else self._options.stderr
-        with contextlib.suppress(ConnectionError):
-            while data := await output.read():
-                if wanted:
+        while data := await output.read():
+            if wanted:
+                try:
                     await self._client.send(stream, data)
+                except ConnectionError:
+                    wanted = False  # the command goes on; if the client is gone, that is told elsewhere
 
     async def _take_input(self) -> None:
         """Hand on what the client sends, until it goes."""
@@ -91,7 +95,7 @@ class Command:
         if data:
             # A command that has closed its input may go on without it.
             with contextlib.suppress(OSError):
-                await write_all(self._input, data)
+                await self._descriptors.write_all(self._input, data)
         elif not self._options.tty:
             self._descriptors.close(self._input)
             self._input = None

@@ -14,11 +14,12 @@ from simulator.kubelet.context import PodContext
 from simulator.kubelet.env_sources import Sources
 from simulator.kubelet.environment import Translation, container_environment, expand
 from simulator.kubelet.images import Program
-from simulator.kubelet.log_files import times_of
-from simulator.kubelet.pre_stop import pre_stop_hook
-from simulator.kubelet.probe_rules import Exec, HttpGet, Probe, ProbeKind, container_probes
+from simulator.kubelet.log_files import remove_older, times_of
+from simulator.kubelet.pre_stop import Hook, pre_stop_hook
+from simulator.kubelet.probe_rules import Probe, ProbeKind, container_probes
 from simulator.kubelet.security import user_of
 from simulator.kubelet.volumes import bindable, container_mounts
+from simulator.processes.memory import MemoryLimit
 from simulator.processes.process import Process
 from simulator.processes.spawn import Streams
 from simulator.processes.users import User
@@ -36,30 +37,32 @@ class Execution:
     environment: Mapping[str, str]
     binds: tuple[tuple[Path, Path], ...]
     probes: Mapping[ProbeKind, Probe]
-    pre_stop: HttpGet | Exec | None
+    pre_stop: Hook | None
     home: Path
     needs: tuple[Path, ...]
     user: User | None
 
-    async def start(self, program: Program, log: Path) -> Process:
+    async def start(
+        self, program: Program, streams: Streams, memory: MemoryLimit | None = None, *, tty: bool = False
+    ) -> Process:
         """Start a program; `$(NAME)` in its command line is replaced. Raises CannotStartError."""
-        return await self.context.node.processes.start(
+        return await self.context.node.processes.start_with(
+            streams,
             [expand(part, self.environment) for part in program.command],
-            env=self.environment,
+            env=self._environment(tty=tty),
             cwd=program.cwd or self.home,
-            log=log,
             binds=self.binds,
             user=self.user,
             needs=(*self.needs, *program.needs),
+            memory=memory,
         )
 
     async def start_with(self, streams: Streams, command: tuple[str, ...], *, tty: bool) -> Process:
         """Start a client's command beside the container's program, just as it is written. Raises CannotStartError."""
-        terminal = {"TERM": "xterm"} if tty else {}
         return await self.context.node.processes.start_with(
             streams,
             command,
-            env={**self.environment, **terminal},
+            env=self._environment(tty=tty),
             cwd=self.home,
             binds=self.binds,
             user=self.user,
@@ -68,7 +71,11 @@ class Execution:
 
     async def start_command(self, command: tuple[str, ...], log: Path) -> Process:
         """Start a probe's or hook's command beside the container's program. Raises CannotStartError."""
-        return await self.start(Program(command), log)
+        with log.open("ab", buffering=0) as output:
+            return await self.start(Program(command), Streams(output.fileno()))
+
+    def _environment(self, *, tty: bool) -> Mapping[str, str]:
+        return {"TERM": "xterm", **self.environment} if tty else self.environment
 
 
 def prepare(context: PodContext, container: Object, sources: Sources | None = None) -> Execution:
@@ -79,7 +86,7 @@ def prepare(context: PodContext, container: Object, sources: Sources | None = No
     """
     pod, name = context.pod, container["name"]
     home = context.scratch(name)
-    user = user_of(pod, container) if context.node.separate_users else None
+    user = user_of(pod, container, context.user.uid) if context.node.separate_users else None
     home.mkdir(mode=0o700, exist_ok=True)
     if user:
         os.chown(home, user.uid, user.gid)
@@ -103,7 +110,11 @@ def prepare(context: PodContext, container: Object, sources: Sources | None = No
 
 
 def rotate(log: Path) -> None:
-    """Keep the log of the container's previous run, and its times, beside that of the one to come."""
+    """Keep the log of the container's previous run, and its times, beside that of the one to come.
+
+    What was put aside of the previous run goes.
+    """
+    remove_older(log)
     for file in (log, times_of(log)):
         if file.exists():
             file.replace(file.with_suffix(f".previous{file.suffix}"))
@@ -115,6 +126,6 @@ def termination_message(container: Object, log: Path) -> str:
         return ""
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(max(log.stat().st_size - MESSAGE_BYTES, 0))
-        lines = file.read().decode(errors="replace").splitlines()
-        return "\n".join(lines[-MESSAGE_LINES:])
+        lines = file.read().decode(errors="replace").splitlines(keepends=True)
+        return "".join(lines[-MESSAGE_LINES:])
     return ""

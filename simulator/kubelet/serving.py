@@ -1,25 +1,25 @@
-"""A kubelet as the API server sees it: the logs of containers, and commands in them.
+"""A kubelet as the API server sees it: the logs and streams of containers, commands in them, and the ports of pods.
 
-Texts and refusals are those that `kubectl logs` and `kubectl exec` get from a cluster.
+Texts and refusals are those that kubectl gets from a cluster.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Final
 
 from simulator.kube.kinds import POD
-from simulator.kube.pod_streams import ExecClient, ExecOptions, LogOptions
+from simulator.kube.pod_streams import ExecClient, ExecOptions, LogOptions, StreamOptions
 from simulator.kube.status import ApiFailure, bad_request, not_found
 from simulator.kubelet.command import Command
 from simulator.kubelet.container import Container
+from simulator.kubelet.forwarding import ForwardedPorts
 from simulator.kubelet.kubelet import Kubelet
-from simulator.kubelet.log_files import Line, LogCollector, LogReader
+from simulator.kubelet.log_reading import LogReader
 from simulator.kubelet.start_problems import command_problem
 from simulator.kubelet.states import ContainerRecord, Waiting
 from simulator.processes.spawn import CannotStartError
 
-CHUNK_BYTES: Final = 1 << 16
 _WAITING: Final = {
     "ErrImagePull": "image can't be pulled",
     "ImagePullBackOff": "trying and failing to pull image",
@@ -45,12 +45,13 @@ class KubeletAgent:
         found = self._container(namespace, pod, container)
         output = found.output if options.follow and not options.previous else None
         try:
-            reader = LogReader(log_file(found.record, found.log, pod, previous=options.previous))
+            file = log_file(found.record, found.log, pod, previous=options.previous, starting=found.starting)
+            reader = LogReader(file, output)
         except FileNotFoundError:
             raise bad_request(_not_available(container, pod, previous=options.previous)) from None
         with reader:
             reader.skip(options.tail_lines, options.since_ns)
-            async with contextlib.aclosing(chunks_of(reader, output, options)) as chunks:
+            async with contextlib.aclosing(chunks_of(reader, options)) as chunks:
                 yield chunks
 
     async def execute(
@@ -71,6 +72,33 @@ class KubeletAgent:
             problem = command_problem(options.command[0], execution.environment, str(error))
             raise internal_error(problem) from error
 
+    async def attach(
+        self, namespace: str, pod: str, container: str, options: StreamOptions, client: ExecClient
+    ) -> bool:
+        """Give a client the standard streams of a container; see `NodeAgent.attach`.
+
+        Raises:
+            ApiFailure: the container does not run.
+            ConnectionError: the client is gone.
+        """
+        console = self._container(namespace, pod, container).console
+        if console is None:
+            where = f"container {container} not found in pod {pod}_{namespace}"
+            raise internal_error(f"unable to upgrade connection: {where}")
+        return await console.attach(options, client)
+
+    def ports(self, namespace: str, pod: str) -> ForwardedPorts | None:
+        """The ports of a pod, of which a container runs; see `NodeAgent.ports`."""
+        containers = self._kubelet.containers_of(namespace, pod)
+        if not any(container.process for container in containers):
+            return None
+        context = containers[0].context
+        return ForwardedPorts(
+            context.pod["metadata"]["uid"],
+            context.ports,
+            lambda: {container.process.pid for container in containers if container.process},
+        )
+
     def _container(self, namespace: str, pod: str, name: str) -> Container:
         containers = self._kubelet.containers_of(namespace, pod)
         if not containers:
@@ -81,10 +109,11 @@ class KubeletAgent:
         return found
 
 
-def log_file(record: ContainerRecord, present: Path, pod: str, *, previous: bool) -> Path:
+def log_file(record: ContainerRecord, present: Path, pod: str, *, previous: bool, starting: bool = False) -> Path:
     """Return the file with the log of a container's latest run (`present`), or of the one before.
 
-    While a container waits for its next run, the latest is also the previous one.
+    While a container waits for its next run, the latest is also the previous one. If that is `starting`, though nobody
+    is told yet, its log is the present one already.
 
     Raises:
         ApiFailure: it never ran, or (`previous`) only once.
@@ -96,7 +125,7 @@ def log_file(record: ContainerRecord, present: Path, pod: str, *, previous: bool
             problem = f"is waiting to start: {_WAITING.get(reason, reason)}"
             raise bad_request(f'container "{record.name}" in pod "{pod}" {problem}')
         case Waiting():
-            return present
+            previous = starting
     return present.with_suffix(".previous.log") if previous else present
 
 
@@ -112,41 +141,14 @@ def _not_available(container: str, pod: str, *, previous: bool) -> str:
     return f'container "{container}" in pod "{pod}" is not available'
 
 
-async def chunks_of(reader: LogReader, output: LogCollector | None, options: LogOptions) -> AsyncGenerator[bytes, None]:
-    """The log from where the reader is, at most `limit_bytes` of it; followed until the `output` has ended."""
+async def chunks_of(reader: LogReader, options: LogOptions) -> AsyncGenerator[bytes, None]:
+    """The log from where the reader is, at most `limit_bytes` of it; followed, if the reader does that, to its end."""
     left = options.limit_bytes
-    async for lines in _batches(reader, output):
-        data = b"".join(line.stamped() if options.timestamps else line.text for line in lines)
-        if left is not None:
-            data = data[:left]
-            left -= len(data)
-        yield data
-        if left == 0:
-            return
-
-
-async def _batches(reader: LogReader, output: LogCollector | None) -> AsyncIterator[list[Line]]:
-    if output is not None:
-        with output.followed() as changed:
-            while not output.ended:
-                changed.clear()
-                for lines in _batched(reader.lines(whole_only=True)):
-                    yield lines
-                if not output.ended:
-                    await changed.wait()
-    for lines in _batched(reader.lines(whole_only=False)):
-        yield lines
-
-
-def _batched(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    """The lines in lists of some size, so that neither each is sent on its own nor all are held at once."""
-    batch: list[Line] = []
-    size = 0
-    for line in lines:
-        batch.append(line)
-        size += len(line.text)
-        if size >= CHUNK_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    async with contextlib.aclosing(reader.pieces(stamped=options.timestamps, whole_lines=options.follow)) as pieces:
+        async for piece in pieces:
+            data = piece if left is None else piece[:left]
+            yield data
+            if left is not None:
+                left -= len(data)
+                if left == 0:
+                    return

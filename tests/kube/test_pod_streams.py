@@ -10,10 +10,18 @@ import pytest
 from multidict import MultiDict
 
 from simulator.kube.access.users import User
-from simulator.kube.exec_channels import exit_status
+from simulator.kube.exec_channels import SUCCESS, exit_status
 from simulator.kube.kinds import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, POD, Object
 from simulator.kube.pod_options import exec_options, log_options
-from simulator.kube.pod_streams import ExecClient, ExecOptions, LogOptions, TerminalSize, chosen_container
+from simulator.kube.pod_streams import (
+    ExecClient,
+    ExecOptions,
+    LogOptions,
+    PodPorts,
+    StreamOptions,
+    TerminalSize,
+    chosen_container,
+)
 from simulator.kube.server import KubeServer
 from simulator.kube.status import ApiFailure, bad_request
 from simulator.kube.store import ResourceStore
@@ -22,6 +30,7 @@ from tests.kube.sessions import session_with
 
 NOW_NS = 1_800_000_000 * 10**9
 PATH = f"api/v1/namespaces/{NS}/pods/p"
+SPDY = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
 WEBSOCKET = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 
@@ -62,6 +71,17 @@ class Node:
                 self.items -= 1
                 if self.items <= 0:
                     return 3
+        return None
+
+    async def attach(
+        self, namespace: str, pod: str, container: str, options: StreamOptions, client: ExecClient
+    ) -> bool:
+        self.asked.append((namespace, pod, container, options))
+        for chunk in self.chunks:
+            await client.send("stdout", chunk)
+        return True
+
+    def ports(self, namespace: str, pod: str) -> PodPorts | None:
         return None
 
 
@@ -204,11 +224,12 @@ async def test_pods_without_a_node_that_answers(server: KubeServer, store: Resou
 @pytest.mark.parametrize(
     ("method", "subresource", "headers", "code", "text"),
     [
-        ("POST", "exec", {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}, 501, "only WebSocket is served here"),
+        ("POST", "exec", SPDY, 403, "unable to negotiate protocol: client supports [], server accepts ['v4.channel"),
         ("GET", "exec", {}, 400, "Upgrade request required"),
         ("GET", "exec", {"Connection": "Upgrade", "Upgrade": "websocket"}, 400, "unable to negotiate protocol"),
-        ("POST", "portforward", {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}, 501, "port-forward is not served"),
-        ("POST", "attach", {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}, 501, "attach is not served here"),
+        ("GET", "portforward", {}, 400, "Upgrade request required"),
+        ("GET", "portforward", {"Connection": "Upgrade", "Upgrade": "websocket"}, 400, '"ports" is required'),
+        ("POST", "attach", {}, 400, "Upgrade request required"),
         ("DELETE", "exec", {}, 405, "does not allow this method"),
         ("POST", "log", {}, 405, "does not allow this method"),
     ],
@@ -246,6 +267,17 @@ async def test_the_channels_of_a_command(server: KubeServer, store: ResourceStor
     assert node.asked[1:] == received
 
 
+async def test_a_client_is_attached(server: KubeServer, store: ResourceStore, node: Node) -> None:
+    container = stored_pod(store, nodeName="n1")["spec"]["containers"][0]["name"]
+    node.chunks = [b"said"]
+    path = f"{PATH}/attach?stdout=1&stdin=1"
+    async with session_with(server) as session, session.ws_connect(path, protocols=WEBSOCKET) as socket:
+        assert await socket.receive_bytes() == b"\x01said"
+        last = await socket.receive_bytes()
+        assert (last[:1], msgspec.json.decode(last[1:])) == (b"\x03", SUCCESS)
+    assert node.asked == [(NS, "p", container, StreamOptions(stdin=True, stdout=True))]
+
+
 async def test_a_command_that_fails_to_start_is_told_on_the_channel_of_errors(
     server: KubeServer, store: ResourceStore, node: Node
 ) -> None:
@@ -255,13 +287,6 @@ async def test_a_command_that_fails_to_start_is_told_on_the_channel_of_errors(
     async with session_with(server) as session, session.ws_connect(path, protocols=WEBSOCKET) as socket:
         last = await socket.receive_bytes()
         assert (last[:1], msgspec.json.decode(last[1:])) == (b"\x03", node.failure.body)
-
-
-def test_a_status_tells_the_exit_code() -> None:
-    assert exit_status(0) == {"metadata": {}, "status": "Success"}
-    failed = exit_status(7)
-    assert failed["reason"] == "NonZeroExitCode"
-    assert failed["details"] == {"causes": [{"reason": "ExitCode", "message": "7"}]}
 
 
 async def test_to_run_a_command_one_must_be_allowed_to_create_it(
