@@ -1,6 +1,6 @@
 """What a CustomResourceDefinition must be like, in the words of the real server.
 
-Not checked, and taken as they are: CEL rules (`x-kubernetes-validations`), webhook conversion and selectable fields.
+Not checked, and taken as they are: webhook conversion and selectable fields.
 """
 
 import json
@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from simulator.kube.builtin.causes import unsupported
 from simulator.kube.crds import is_established
 from simulator.kube.go_text import go_quoted
 from simulator.kube.kinds import Object
@@ -26,6 +27,10 @@ _SUBDOMAIN_PROBLEM = (
 )
 _MAX_LABEL = 63
 _SCOPES = ("Cluster", "Namespaced")
+_CONVERSIONS = ("None", "Webhook")
+_NOT_TO_BE_PRESERVED = (
+    "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+)
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("binary", "byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 _IMMUTABLE = "field is immutable"
@@ -51,6 +56,9 @@ def crd_causes(crd: Object, old: Object | None = None) -> list[Cause]:
 def _spec_causes(spec: Object) -> Iterator[Cause]:
     yield from _group_causes(spec.get("group") or "")
     yield from _choice_causes("spec.scope", spec.get("scope") or "", _SCOPES)
+    yield from _choice_causes("spec.conversion.strategy", spec["conversion"].get("strategy") or "", _CONVERSIONS)
+    if spec.get("preserveUnknownFields"):
+        yield invalid_value("spec.preserveUnknownFields", "true", _NOT_TO_BE_PRESERVED)
     versions = spec.get("versions") or []
     for index, version in enumerate(versions):
         if (version.get("schema") or {}).get("openAPIV3Schema") is None:
@@ -92,10 +100,7 @@ def _choice_causes(field: str, value: str, accepted: Iterable[str]) -> Iterator[
     if not value:
         yield required(field, "")
     elif value not in accepted:
-        supported = ", ".join(map(go_quoted, accepted))
-        yield Cause(
-            "FieldValueNotSupported", f"Unsupported value: {go_quoted(value)}: supported values: {supported}", field
-        )
+        yield unsupported(field, value, accepted)
 
 
 def _version_causes(version: Object, path: str) -> Iterator[Cause]:
@@ -141,11 +146,14 @@ def _internal(version: Object) -> Object:
     }
 
 
-def _label_causes(field: str, value: str, prefix: str = "") -> Iterator[Cause]:
+def label_problems(value: str) -> list[str]:
+    """What is wrong with a value that has to be a DNS label of the older kind (RFC 1035)."""
     problems = [f"must be no more than {_MAX_LABEL} characters"] if len(value) > _MAX_LABEL else []
-    name = value.lower() if prefix else value
-    if not re.fullmatch(_LABEL, name):
-        problems.append(_LABEL_PROBLEM)
+    return problems if re.fullmatch(_LABEL, value) else [*problems, _LABEL_PROBLEM]
+
+
+def _label_causes(field: str, value: str, prefix: str = "") -> Iterator[Cause]:
+    problems = label_problems(value.lower() if prefix else value)
     if problems:
         yield invalid_value(field, go_quoted(value), prefix + ",".join(problems))
 

@@ -21,6 +21,7 @@ PLATFORM_CRD = Path(__file__).with_name("gpuunit-crd.yaml")
 """The definition of the GPUUnit resource, as a real cluster takes it."""
 
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+_VERBS_AT_THE_END = ("delete", "deletecollection", "get", "list", "watch")
 _AGE = Column(
     "Age",
     "date",
@@ -55,7 +56,10 @@ def with_crd_defaults(crd: Object) -> Object:
     complete = {**spec, "names": {**names, **derived}, "conversion": conversion}
     if spec.get("versions"):
         complete["versions"] = [version or {} for version in spec["versions"]]
-    return {**crd, "spec": complete}
+    status = crd.get("status")
+    if status and not status.get("storedVersions") and _storage_version(crd):
+        status = {**status, "storedVersions": [_storage_version(crd)]}
+    return {**crd, "spec": complete, **({} if status is None else {"status": status})}
 
 
 def with_stored_version(crd: Object, old: Object | None = None) -> Object:
@@ -91,7 +95,9 @@ def crd_status(crd: Object, others: Iterable[Object], now: str) -> Object:
         _set_condition(conditions, now, "Established", True, *_ACCEPTED)
     elif "Established" not in conditions:
         _set_condition(conditions, now, "Established", False, "NotAccepted", "not all names are accepted")
-    accepted = {field: value for field, value in accepted.items() if value}
+    accepted = {field: accepted.get(field) or "" for field in ("plural", "kind")} | {
+        field: value for field, value in accepted.items() if value
+    }
     return {**status, "conditions": list(conditions.values()), "acceptedNames": accepted}
 
 
@@ -127,15 +133,20 @@ def is_terminating(crd: Object) -> bool:
 
 def served_by(crd: Object) -> list[Served]:
     """The resources of a definition: one for each version that is served."""
-    storage = _storage_version(crd)
+    stored_as = _kind(crd, _stored(crd))
     by_version = {version["name"]: version for version in crd["spec"]["versions"]}
-    stored_as = _kind(crd, by_version.get(storage) or crd["spec"]["versions"][0])
     return [_served(crd, version, stored_as) for version in by_version.values() if version.get("served")]
+
+
+def stored_by(crd: Object) -> Served:
+    """The resource of a definition in the version in which its objects are stored, which need not be served."""
+    version = _stored(crd)
+    return _served(crd, version, _kind(crd, version))
 
 
 def _served(crd: Object, version: Object, storage: Kind) -> Served:
     kind = _kind(crd, version)
-    names = crd["spec"]["names"]
+    names = _names(crd)
     scale = (version.get("subresources") or {}).get("scale")
     return Served(
         kind=kind,
@@ -143,7 +154,7 @@ def _served(crd: Object, version: Object, storage: Kind) -> Served:
         load=partial(_schema, version),
         singular=names.get("singular") or kind.kind.lower(),
         list_kind=names.get("listKind") or f"{kind.kind}List",
-        verbs=_VERBS,
+        verbs=_VERBS_AT_THE_END if is_terminating(crd) else _VERBS,
         categories=kind.categories,
         subresources=(
             *((Subresource("status", kind.kind, READ_AND_WRITE),) if kind.has_status else ()),
@@ -158,7 +169,7 @@ def _served(crd: Object, version: Object, storage: Kind) -> Served:
 
 def _kind(crd: Object, version: Object) -> Kind:
     spec = crd["spec"]
-    names = spec["names"]
+    names = _names(crd)
     subresources = version.get("subresources") or {}
     return Kind(
         spec["group"],
@@ -172,6 +183,12 @@ def _kind(crd: Object, version: Object) -> Kind:
         categories=tuple(names.get("categories") or ()),
         has_scale=bool(subresources.get("scale")),
     )
+
+
+def _names(crd: Object) -> Object:
+    """The names that were accepted; those that are asked for as long as none were."""
+    accepted: Object = (crd.get("status") or {}).get("acceptedNames") or {}
+    return accepted if accepted.get("kind") else crd["spec"]["names"]
 
 
 def _schema(version: Object) -> Schema:
@@ -198,6 +215,11 @@ def _deprecation(kind: Kind, version: Object) -> str:
     if not version.get("deprecated"):
         return ""
     return version.get("deprecationWarning") or f"{kind.api_version} {kind.kind} is deprecated"
+
+
+def _stored(crd: Object) -> Object:
+    versions: list[Object] = crd["spec"]["versions"]
+    return next((version for version in versions if version.get("storage")), versions[0])
 
 
 def _storage_version(crd: Object) -> str:

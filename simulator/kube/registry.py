@@ -88,6 +88,7 @@ class Registry:
     def __init__(self, served: Iterable[Served] = ()) -> None:
         self._by_path: dict[tuple[str, str, str], Served] = {}
         self._by_kind: dict[tuple[str, str], Served] = {}
+        self._stored: dict[Kind, Served] = {}
         for resource in served:
             self.add(resource)
 
@@ -103,12 +104,20 @@ class Registry:
         return self._by_kind.get((api_version, kind))
 
     def of(self, kind: Kind) -> Served:
-        """The resource of a kind.
+        """The resource of a kind that is served, or in which objects of other versions are stored.
 
         Raises:
-            KeyError: the kind is not served.
+            KeyError: there is none.
         """
-        return self._by_path[kind.group, kind.version, kind.plural]
+        return self._by_path.get((kind.group, kind.version, kind.plural)) or self._stored[kind]
+
+    def store_as(self, served: Served) -> None:
+        """Have what a definition makes stored as this resource, whether that is served or not."""
+        self._stored[served.kind] = served
+
+    def store_no_longer(self, kind: Kind) -> None:
+        """Forget as what the objects of a definition were stored."""
+        self._stored.pop(kind, None)
 
     def add(self, served: Served) -> None:
         """Serve a resource, in place of what was served at its path."""
