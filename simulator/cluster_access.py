@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from simulator.gpuunit import UNIT_NAMESPACES
 from simulator.kube.access.platform_roles import Part, part_user, platform_access
 from simulator.kube.client import Cluster
+from simulator.kube.kinds import NAMESPACE
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
 
@@ -29,6 +31,10 @@ class ClusterAccess:
 
 
 def grant_access(store: ResourceStore) -> None:
-    """Give the parts their roles, in a store that has none of them."""
+    """Give the parts their roles, in a store that has none of them, and make the namespaces where these hold."""
+    there = {obj["metadata"]["name"] for obj in store.list(NAMESPACE)}
+    for name in UNIT_NAMESPACES:
+        if name not in there:
+            store.create(NAMESPACE, {"metadata": {"name": name}})
     for kind, obj in platform_access():
         store.create(kind, obj, obj["metadata"].get("namespace"))

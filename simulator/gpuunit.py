@@ -22,6 +22,7 @@ from simulator.kube.kinds import GPUUNIT, Object
 
 ACTIVE_NAMESPACE = "runtime-instance"
 STOCK_NAMESPACE = "runtime-stock"
+UNIT_NAMESPACES = (ACTIVE_NAMESPACE, STOCK_NAMESPACE)
 UNIT_LABEL = "runtime.lokiwager.io/unit"
 OPERATION_ID_ANNOTATION = "runtime.lokiwager.io/operation-id"
 REQUEST_HASH_ANNOTATION = "runtime.lokiwager.io/request-hash"

@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.queue_connection import Access, Credentials
+from sidecar.queue import Queue
+from sidecar.queue_connection import Access
 from sidecar.stream import StreamSettings
-from simulator.identities.jwt import Import, Key, KeyKind, account_jwt, credentials_text, operator_jwt, user_jwt
-from simulator.identities.permissions import ACCOUNT_INFO, Grants, worker_exports
+from simulator.identities.jwt import Key, KeyKind, account_jwt, operator_jwt
+from simulator.identities.permissions import Grants, worker_exports
+from simulator.identities.worker_accounts import ACCOUNTS_GRANTS, WorkerAccounts, new_user
 
 OPERATOR: Final = "unitsim"
 QUEUE_ACCOUNT: Final = "queue"
@@ -43,22 +45,20 @@ class Authority:
         return {
             "operator": operator_jwt(self._operator, OPERATOR, system, _now()),
             "system_account": system,
-            "resolver": {"type": "full", "dir": str(self._directory), "limit": 1_000_000, "interval": "1h"},
+            "resolver": resolver_settings(str(self._directory)),
         }
 
     def access(self, name: str, grants: Grants) -> Access:
         """Make a user of the queue's account."""
         return Access(new_user(self._queue, name, grants), inbox_prefix=grants.inbox_prefix)
 
-    def worker_access(self, name: str, grants: Grants) -> Access:
-        """Make an account for one worker and its user; the server knows it from now on."""
-        account = Key(KeyKind.ACCOUNT)
-        self._publish_account(account, name, imports=worker_imports(grants, self._queue.public))
-        return Access(new_user(account, name, grants), inbox_prefix=grants.inbox_prefix)
+    def accounts_access(self) -> Access:
+        """Make a user of the system's account, who may tell the server of workers' accounts, and no more."""
+        return Access(new_user(self._system, "accounts", ACCOUNTS_GRANTS), inbox_prefix=ACCOUNTS_GRANTS.inbox_prefix)
 
-    async def issue(self, name: str, grants: Grants) -> Access:
-        """As `worker_access`, in the form that the issuer asks for."""
-        return self.worker_access(name, grants)
+    def of_workers(self, accounts: Queue) -> WorkerAccounts:
+        """What issues and takes back workers' identities; `accounts` is a connection with `accounts_access`."""
+        return WorkerAccounts(self._operator, self._queue.public, self._system.public, accounts)
 
     def _publish_account(self, account: Key, name: str, **content: Any) -> None:
         token = account_jwt(self._operator, account.public, name, _now(), **content)
@@ -68,18 +68,16 @@ class Authority:
         unfinished.rename(path)
 
 
-def worker_imports(grants: Grants, queue: str) -> tuple[Import, ...]:
-    """What a worker's own account takes from the queue's account, whose public key is `queue`."""
-    taken = [Import(subject, queue) for subject in (*grants.publish, ACCOUNT_INFO)]
-    heard = [Import(subject, queue, service=False) for subject in grants.listen]
-    return (*taken, *heard)
-
-
-def new_user(account: Key, name: str, grants: Grants) -> Credentials:
-    """Make a user of an account."""
-    user = Key(KeyKind.USER)
-    token = user_jwt(account, user.public, name, grants.permissions, _now())
-    return Credentials(credentials_text(token, user))
+def resolver_settings(directory: str) -> dict[str, Any]:
+    """The part of a server's configuration that says where it keeps accounts; those of workers come and go."""
+    return {
+        "type": "full",
+        "dir": directory,
+        "limit": 1_000_000,
+        "interval": "1h",
+        "allow_delete": True,
+        "hard_delete": True,
+    }
 
 
 def _now() -> int:

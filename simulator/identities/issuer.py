@@ -1,7 +1,7 @@
 """Gives every serverless unit what its sidecar needs at the queue: a consumer, and an identity that may use it (S23).
 
 Level-triggered: whatever changed, a unit is brought to rights as a whole. The consumer is made before the identity, so
-a worker that can log in finds it.
+a worker that can log in finds it. Who a unit was is refused by the queue as soon as the pods of that time are gone.
 
 The issuer makes consumers and never deletes one: what a lost or former worker was given and did not do hangs on its
 consumer. The activator's leader gives that to other workers first, and then deletes the consumer (S13). Until it has,
@@ -10,6 +10,7 @@ a unit whose name the consumer bears gets no identity.
 
 import asyncio
 import contextlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -18,20 +19,23 @@ import structlog
 from sidecar.queue import Access, Queue, QueueError
 from sidecar.subjects import sidecar_consumer
 from simulator.errors import AlreadyExistsError, NotFoundError
-from simulator.gpuunit import MANAGED_LABELS, UnitSpecError, check_unit_name, is_stock, serverless_of
+from simulator.gpuunit import ACTIVE_NAMESPACE, MANAGED_LABELS, UnitSpecError, check_unit_name, is_stock, serverless_of
+from simulator.identities.jwt import bearer_of
 from simulator.identities.permissions import Grants, worker
-from simulator.identities.secret import secret_for, secret_name
+from simulator.identities.secret import credentials_in, secret_for, secret_name
 from simulator.jetstream.consumers import consumer_state
 from simulator.kube.client import Cluster
-from simulator.kube.informer import Informer, Key
+from simulator.kube.informer import Informer, Key, key_of
 from simulator.kube.kinds import POD, SECRET, Object
 from simulator.kube.workqueue import WorkQueue, run_controller
 from simulator.reconciler.objects import check_owner, is_controlled_by
-from simulator.reconciler.unit_index import UnitIndex
+from simulator.reconciler.unit_index import UnitIndex, unit_key
 from simulator.worker_consumer import DEFAULT_CONCURRENCY, make_worker_consumer
 
 WORKERS: Final = 4
 """Units worked on side by side; a unit's work is a few round trips."""
+RETRY_S: Final = 1.0
+"""Pause after the queue did not say which identities there are."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +46,7 @@ class Identity:
 
     uid: str
     pool: str
+    account: str
     credentials: str = field(repr=False)
 
 
@@ -50,6 +55,15 @@ class WorkerAuthority(Protocol):
 
     async def issue(self, name: str, grants: Grants) -> Access:
         """Make an account for one worker and its user. Raises QueueError: the server cannot be told now."""
+        ...
+
+    async def known(self) -> set[str]:
+        """The workers' accounts that the server knows. Raises QueueError."""
+        ...
+
+    async def revoke(self, accounts: Collection[str]) -> None:
+        """Have the server refuse their users from now on. Raises QueueError."""
+        ...
 
 
 class Issuer:
@@ -72,9 +86,11 @@ class Issuer:
         self._authority = authority
         self._concurrency = concurrency
         self._identities: dict[Key, Identity] = {}
+        self._former: dict[str, frozenset[str]] = {}
+        """Accounts that no unit has any more, and the pods, by uid, that may still present them."""
         self._work: WorkQueue[Key] = WorkQueue()
-        self._secrets = Informer(cluster, SECRET, labels=MANAGED_LABELS)
-        self._pods = Informer(cluster, POD, labels=MANAGED_LABELS)
+        self._secrets = Informer(cluster, SECRET, ACTIVE_NAMESPACE, labels=MANAGED_LABELS)
+        self._pods = Informer(cluster, POD, ACTIVE_NAMESPACE, labels=MANAGED_LABELS)
         self._secrets_of = UnitIndex(self._secrets, self._work.add)
         self._pods_of = UnitIndex(self._pods, self._work.add)
         units.on_change(self._work.add)
@@ -86,8 +102,9 @@ class Issuer:
                 group.create_task(informer.run())
             for informer in (self._units, self._secrets, self._pods):
                 await informer.synced()
+            await self._inherit()
             for unit in self._units.objects():
-                self._work.add((unit["metadata"]["namespace"], unit["metadata"]["name"]))
+                self._work.add(key_of(unit))
             group.create_task(run_controller(self._work, self._reconcile, name="identities", workers=WORKERS))
 
     async def _reconcile(self, key: Key) -> None:
@@ -98,6 +115,7 @@ class Issuer:
                 await self._withdraw(key, unit)
             else:
                 await self._provide(key, unit, pool)
+            await self._revoke()
         except QueueError as error:
             raise ConnectionError(f"the queue did not do it: {error}") from error  # the controller tries again
 
@@ -111,9 +129,62 @@ class Issuer:
             await make_worker_consumer(self._queue, pool, name, self._concurrency)
             access = await self._authority.issue(name, worker(self._queue.stream, pool, name))
             credentials = access.credentials.text if access.credentials else ""
-            identity = self._identities[key] = Identity(uid, pool, credentials)
+            self._retire(key)
+            identity = self._identities[key] = Identity(uid, pool, bearer_of(credentials).account, credentials)
             log.info("identity issued", unit=name, pool=pool)
         await self._write_secret(unit, secret_for(unit, identity.credentials))
+
+    async def _inherit(self) -> None:
+        """Take over what an issuer before this one gave to units; what it gave to others is revoked."""
+        known = await self._known()
+        for unit in self._units.objects():
+            self._adopt(unit, known)
+        others = [pod for pod in self._pods.objects() if self._may_be_former(pod)]
+        adopted = {identity.account for identity in self._identities.values()}
+        self._former = dict.fromkeys(known - adopted, _uids(others))
+
+    def _may_be_former(self, pod: Object) -> bool:
+        """Whether a pod may present what an issuer before this one took from its unit, or gave to one of that name."""
+        return unit_key(pod) not in self._identities or "deletionTimestamp" in pod["metadata"]
+
+    async def _known(self) -> set[str]:
+        while True:
+            try:
+                return await self._authority.known()
+            except QueueError as error:
+                log.warning("cannot read which identities there are, trying again", error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    def _adopt(self, unit: Object, known: set[str]) -> None:
+        """Have the unit's Secret for its identity, if it is the right one, and the server knows it."""
+        name, uid, pool = unit["metadata"]["name"], unit["metadata"]["uid"], _pool_of(unit)
+        live = self._secrets.get(unit["metadata"]["namespace"], secret_name(name))
+        if pool is None or live is None or not is_controlled_by(live, unit):
+            return
+        try:
+            credentials = credentials_in(live)
+            bearer = bearer_of(credentials)
+        except ValueError:
+            return
+        if bearer.account in known and bearer.permissions == worker(self._queue.stream, pool, name).permissions:
+            self._identities[key_of(unit)] = Identity(uid, pool, bearer.account, credentials)
+
+    def _retire(self, key: Key) -> None:
+        """Note that the unit has its identity no more; pods that are there now may still be at work with it."""
+        identity = self._identities.pop(key, None)
+        if identity is not None:
+            self._former[identity.account] = _uids(self._pods_of.objects_of(key))
+
+    async def _revoke(self) -> None:
+        """Have the queue refuse former identities, once no pod is left that may present them."""
+        if not self._former:
+            return
+        there = _uids(self._pods.objects())
+        done = [account for account, pods in self._former.items() if not pods & there]
+        if done:
+            await self._authority.revoke(done)
+            for account in done:
+                self._former.pop(account, None)
 
     async def _check_consumer(self, name: str, pool: str) -> None:
         """Make sure that no consumer of this name is still to be emptied by the activator's leader.
@@ -167,10 +238,15 @@ class Issuer:
         """
         if self._pods_of.objects_of(key):
             return  # a sidecar drains
-        if self._identities.pop(key, None) is not None:
+        if key in self._identities:
+            self._retire(key)
             log.info("identity withdrawn", unit=key[1])
         if unit is not None:
             await self._remove_secret(unit)  # that of a unit that is gone goes with it
+
+
+def _uids(pods: Iterable[Object]) -> frozenset[str]:
+    return frozenset(pod["metadata"]["uid"] for pod in pods)
 
 
 def _pool_of(unit: Object) -> str | None:

@@ -61,6 +61,14 @@ class Permissions:
 
 
 @dataclass(frozen=True, slots=True)
+class Bearer:
+    """Whom credentials name: a user of an account, given by its public key, and what that user may do."""
+
+    account: str
+    permissions: Permissions
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
     """Subjects of an account that others may import: a service takes their messages, a stream hands out its own."""
 
@@ -124,6 +132,11 @@ def user_jwt(account: Key, user: str, name: str, permissions: Permissions, now: 
     return _signed(account, user, name, _claims("user", **limits, **allowed), now)
 
 
+def deletion_jwt(operator: Key, accounts: Sequence[str], now: int) -> str:
+    """A token by which the operator asks servers to forget accounts."""
+    return _signed(operator, operator.public, "deletion", _claims("generic", accounts=list(accounts)), now)
+
+
 def credentials_text(token: str, user: Key) -> str:
     """What a NATS credentials file holds: the user's token and the seed of its key."""
     return (
@@ -132,6 +145,22 @@ def credentials_text(token: str, user: Key) -> str:
         "The seed below is a secret: whoever has it is this user.\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{user.seed}\n------END USER NKEY SEED------\n"
     )
+
+
+def bearer_of(credentials: str) -> Bearer:
+    """Whom credentials name; who signed them is not checked.
+
+    Raises:
+        ValueError: they are no credentials of a user.
+    """
+    try:
+        _, token, *_ = credentials.splitlines()
+        _, payload, _ = token.split(".")
+        read = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Token)
+        allowed = {side: tuple(read.nats[side].get("allow", ())) for side in ("pub", "sub")}
+    except (ValueError, KeyError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+        raise ValueError("no credentials of a user") from error
+    return Bearer(read.iss, Permissions(publish=allowed["pub"], subscribe=allowed["sub"]))
 
 
 def _allow(subjects: Sequence[str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final
 
 from sidecar.queue import Access, Queue
 from sidecar.stream import StreamSettings
@@ -9,9 +10,12 @@ from simulator.identities import permissions
 from simulator.identities.authority import Authority
 from simulator.identities.private_file import write_private
 
+ACCOUNTS: Final = "accounts"
+"""The role that tells the server of the workers' accounts."""
+
 
 class Roles:
-    """The roles `owner`, `activator`, `api`, `results`, `admin` and `reader`.
+    """The roles `owner`, `activator`, `api`, `results`, `admin` and `reader`, and `accounts` of the system's account.
 
     `authority` None means that nobody is asked.
     """
@@ -34,7 +38,11 @@ class Roles:
 
     def access(self, role: str) -> Access:
         """Make a new identity of the role."""
-        return self._authority.access(role, self._grants[role]) if self._authority else Access()
+        if self._authority is None:
+            return Access()
+        return (
+            self._authority.accounts_access() if role == ACCOUNTS else self._authority.access(role, self._grants[role])
+        )
 
     def write_credentials(self, role: str, directory: Path) -> Path | None:
         """Make a new identity of the role and write it to a file that only its owner may read; None when open."""

@@ -30,3 +30,12 @@ def secret_for(unit: Object, credentials: str) -> Object:
         "type": "Opaque",
         "data": {CREDENTIALS_KEY: base64.b64encode(credentials.encode()).decode()},
     }
+
+
+def credentials_in(secret: Object) -> str:
+    """The credentials that a Secret carries.
+
+    Raises:
+        ValueError: it carries none.
+    """
+    return base64.b64decode((secret.get("data") or {}).get(CREDENTIALS_KEY, ""), validate=True).decode("ascii")

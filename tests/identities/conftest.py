@@ -1,5 +1,6 @@
 """A real nats-server that asks who is there, the platform's stream with two workers' consumers, and plain clients."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,7 +12,8 @@ from sidecar.queue import Access, ConsumerSettings, Queue, StreamSettings
 from sidecar.subjects import ACTIVATOR_CONSUMER, sidecar_consumer
 from simulator.identities import permissions
 from simulator.identities.authority import Authority
-from simulator.identities.roles import Roles
+from simulator.identities.roles import ACCOUNTS, Roles
+from simulator.identities.worker_accounts import WorkerAccounts
 from simulator.nats_server import NatsServer
 from simulator.processes.spawn import Processes
 
@@ -26,11 +28,15 @@ class Peer:
 
     def __init__(self) -> None:
         self.client = Client()
+        self.closed = asyncio.Event()
         self._refusals: list[str] = []
 
     async def connect(self, url: str, access: Access) -> None:
         async def note(error: Exception) -> None:
             self._refusals.append(str(error))
+
+        async def note_end() -> None:
+            self.closed.set()
 
         credentials = RawCredentials(access.credentials.text) if access.credentials else None
         try:
@@ -39,6 +45,7 @@ class Peer:
                 user_credentials=credentials,
                 inbox_prefix=access.inbox_prefix,
                 error_cb=note,
+                closed_cb=note_end,
                 allow_reconnect=False,
             )
         except BaseException:
@@ -73,11 +80,16 @@ class Peer:
 class Guarded:
     """A server with an authority; the stream and the workers' consumers are made."""
 
-    def __init__(self, url: str, authority: Authority, stack: AsyncExitStack) -> None:
+    def __init__(self, url: str, authority: Authority, accounts: Path, stack: AsyncExitStack) -> None:
         self.url = url
         self.authority = authority
+        self.accounts = accounts
         self.roles = Roles(authority, STREAM, ACTIVATOR_CONSUMER)
         self._stack = stack
+
+    async def workers(self) -> WorkerAccounts:
+        """What issues workers' identities."""
+        return self.authority.of_workers(await self.queue(self.roles.access(ACCOUNTS)))
 
     async def queue(self, access: Access) -> Queue:
         return await self._stack.enter_async_context(Queue.connect(self.url, client_name="test", access=access))
@@ -92,8 +104,8 @@ class Guarded:
         self._stack.push_async_callback(peer.client.close)
         return peer
 
-    def worker_access(self, name: str) -> Access:
-        return self.authority.worker_access(name, permissions.worker(STREAM, WORKERS[name], name))
+    async def worker_access(self, name: str) -> Access:
+        return await (await self.workers()).issue(name, permissions.worker(STREAM, WORKERS[name], name))
 
 
 @pytest.fixture
@@ -106,7 +118,7 @@ async def processes() -> AsyncIterator[Processes]:
 async def guarded(processes: Processes, tmp_path: Path) -> AsyncIterator[Guarded]:
     authority = Authority(tmp_path / "accounts", STREAM)
     async with NatsServer(processes, tmp_path / "nats", authority=authority) as server, AsyncExitStack() as stack:
-        guarded = Guarded(server.url, authority, stack)
+        guarded = Guarded(server.url, authority, tmp_path / "accounts", stack)
         owner = await guarded.queue(guarded.roles.access("owner"))
         await owner.ensure_stream()
         consumers = {sidecar_consumer(name): SUBJECTS.dispatch(pool, name) for name, pool in WORKERS.items()}
@@ -123,4 +135,4 @@ async def admin(guarded: Guarded) -> Queue:
 @pytest.fixture
 async def worker(guarded: Guarded) -> Peer:
     """The first worker's identity, in the hands of somebody who does not keep to the sidecar's ways."""
-    return await guarded.peer(guarded.worker_access("w1"))
+    return await guarded.peer(await guarded.worker_access("w1"))

@@ -3,10 +3,12 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nats.errors import Error as NatsError
 
 from sidecar.queue import Access, ConsumerSettings, Credentials, Queue, StreamSettings
 from sidecar.subjects import sidecar_consumer, worker_inboxes
@@ -14,7 +16,7 @@ from simulator.errors import NotFoundError
 from simulator.gpuunit import ACTIVE_NAMESPACE, UNIT_LABEL, object_labels
 from simulator.identities import issuer
 from simulator.identities.issuer import Issuer
-from simulator.identities.secret import CREDENTIALS_KEY, secret_name
+from simulator.identities.secret import CREDENTIALS_KEY, credentials_in, secret_name
 from simulator.jetstream.consumers import ConsumerState, consumer_names, consumer_state, pause_consumer
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
@@ -52,11 +54,46 @@ def pod_of(unit: str) -> Object:
 class Issued:
     """A cluster and a queue with a running issuer; `secrets` is the test's own view."""
 
-    def __init__(self, guarded: "Guarded", cluster: Cluster, units: Informer, secrets: Informer) -> None:
+    def __init__(
+        self,
+        guarded: "Guarded",
+        cluster: Cluster,
+        units: Informer,
+        secrets: Informer,
+        start: Callable[[], asyncio.Task[None]],
+    ) -> None:
         self.guarded = guarded
         self.cluster = cluster
         self.units = units
         self.secrets = secrets
+        self._start = start
+        self.issuer = start()
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """While the block runs there is no issuer; afterwards there is another."""
+        self.issuer.cancel()
+        await asyncio.wait([self.issuer])
+        yield
+        self.issuer = self._start()
+
+    def accounts(self) -> int:
+        """How many workers' accounts the queue's server keeps, beside those of system and queue."""
+        return len(list(self.guarded.accounts.glob("*"))) - 2
+
+    async def refused(self, secret: Object, pool: str, unit: str) -> None:
+        """Wait until the server refuses what a Secret held."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while not (refusal := await self._refusal(access_of(secret, pool, unit))):
+                pass
+        assert "authorization violation" in refusal.lower()
+
+    async def _refusal(self, access: Access) -> str:
+        try:
+            await (await self.guarded.peer(access)).client.close()
+        except NatsError as error:
+            return str(error)
+        return ""
 
     async def secret(self, unit: str, wanted: Callable[[Object], bool] = lambda _: True) -> Object:
         """Wait for the unit's Secret."""
@@ -78,8 +115,11 @@ class Issued:
 
     async def queue_of(self, secret: Object, pool: str, unit: str) -> Queue:
         """Connect as the sidecar to which the Secret is mounted."""
-        text = base64.b64decode(secret["data"][CREDENTIALS_KEY]).decode()
-        return await self.guarded.queue(Access(Credentials(text), inbox_prefix=worker_inboxes(pool, unit)))
+        return await self.guarded.queue(access_of(secret, pool, unit))
+
+
+def access_of(secret: Object, pool: str, unit: str) -> Access:
+    return Access(Credentials(credentials_in(secret)), inbox_prefix=worker_inboxes(pool, unit))
 
 
 @pytest.fixture
@@ -90,11 +130,16 @@ async def issued(guarded: "Guarded", tmp_path: Path) -> AsyncIterator[Issued]:
         server.write_kubeconfig(kubeconfig)
         async with Cluster(kubeconfig, field_manager="test") as cluster, asyncio.TaskGroup() as tasks:
             units, secrets = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE), Informer(cluster, SECRET, ACTIVE_NAMESPACE)
-            parts = [units.run(), secrets.run(), Issuer(cluster, units, owner, guarded.authority).run()]
-            running = [tasks.create_task(part) for part in parts]
+            watching = [tasks.create_task(part) for part in (units.run(), secrets.run())]
+            accounts = await guarded.workers()
+
+            def start() -> asyncio.Task[None]:
+                return tasks.create_task(Issuer(cluster, units, owner, accounts).run())
+
             await secrets.synced()
-            yield Issued(guarded, cluster, units, secrets)
-            for task in running:
+            issued = Issued(guarded, cluster, units, secrets, start)
+            yield issued
+            for task in (*watching, issued.issuer):
                 task.cancel()
 
 
@@ -276,6 +321,81 @@ async def test_a_unit_that_serves_no_more_loses_its_identity_and_leaves_its_cons
     second = await issued.secret("u1")
     assert second["data"] != first["data"]
     assert await left_of(admin, "u1") == (subject, 1)
+
+
+async def test_s23_credentials_that_were_copied_are_refused_once_their_unit_is_gone(issued: Issued) -> None:
+    """The others' stay good, and the server keeps nothing of it."""
+    for name in ("u1", "u2"):
+        await issued.cluster.create(GPUUNIT, unit_of(name, serverless=SERVING))
+    copied, other = await issued.secret("u1"), await issued.secret("u2")
+    live = await issued.queue_of(other, "pool", "u2")
+    thief = await issued.guarded.peer(access_of(copied, "pool", "u1"))
+    assert issued.accounts() == 2
+    await issued.cluster.delete(GPUUNIT, "u1", ACTIVE_NAMESPACE)
+    await issued.refused(copied, "pool", "u1")
+    async with asyncio.timeout(TIMEOUT_S):
+        await thief.closed.wait()  # the server ended the connection that it had
+    assert issued.accounts() == 1
+    assert live.connected
+    await live.publish(SUBJECTS.result("pool"), b"{}", message_id="r1")
+    await (await issued.queue_of(other, "pool", "u2")).publish(SUBJECTS.result("pool"), b"{}", message_id="r2")
+
+
+async def test_s14_a_sidecar_that_drains_is_let_in_until_its_pod_is_gone(issued: Issued) -> None:
+    await issued.cluster.create(POD, pod_of("u1"))
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
+    first = await issued.secret("u1")
+    await issued.cluster.delete(GPUUNIT, "u1", ACTIVE_NAMESPACE)
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
+    second = await issued.secret("u1", lambda secret: bool(secret["data"] != first["data"]))
+    await (await issued.queue_of(first, "pool", "u1")).publish(SUBJECTS.result("pool"), b"{}", message_id="r1")
+    await issued.cluster.delete(POD, "u1-x", ACTIVE_NAMESPACE, grace_period_s=0)
+    await issued.refused(first, "pool", "u1")
+    await (await issued.queue_of(second, "pool", "u1")).publish(SUBJECTS.result("pool"), b"{}", message_id="r2")
+    assert issued.accounts() == 1
+
+
+async def test_the_next_issuer_takes_over_what_there_is_and_revokes_the_rest(issued: Issued) -> None:
+    for name in ("stays", "goes", "drains"):
+        await issued.cluster.create(GPUUNIT, unit_of(name, serverless=SERVING))
+    secrets = {name: await issued.secret(name) for name in ("stays", "goes", "drains")}
+    await issued.cluster.create(POD, pod_of("drains"))
+    live = await issued.queue_of(secrets["stays"], "pool", "stays")
+    async with issued.away():
+        for name in ("goes", "drains"):
+            await issued.cluster.delete(GPUUNIT, name, ACTIVE_NAMESPACE)
+    await issued.cluster.create(GPUUNIT, unit_of("new", serverless=SERVING))
+    await issued.secret("new")
+    assert issued.accounts() == 4  # as long as a pod is there whose unit is not
+    await issued.cluster.delete(POD, "drains-x", ACTIVE_NAMESPACE, grace_period_s=0)
+    for name in ("goes", "drains"):
+        await issued.refused(secrets[name], "pool", name)
+    assert (await issued.secret("stays"))["metadata"]["resourceVersion"] == resource_version(secrets["stays"])
+    assert live.connected
+    assert issued.accounts() == 2
+
+
+async def test_the_next_issuer_lets_a_sidecar_drain_whose_unit_was_made_anew(issued: Issued) -> None:
+    pod = pod_of("u1")
+    await issued.cluster.create(POD, {**pod, "metadata": {**pod["metadata"], "finalizers": ["test/drains"]}})
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
+    first = await issued.secret("u1")
+    await issued.cluster.delete(POD, "u1-x", ACTIVE_NAMESPACE, grace_period_s=0)
+    await issued.cluster.delete(GPUUNIT, "u1", ACTIVE_NAMESPACE)
+    await issued.cluster.create(GPUUNIT, unit_of("u1", serverless=SERVING))
+    await issued.secret("u1", lambda secret: bool(secret["data"] != first["data"]))
+    async with issued.away():
+        pass
+    await issued.cluster.create(GPUUNIT, unit_of("new", serverless=SERVING))
+    await issued.secret("new")
+    await (await issued.queue_of(first, "pool", "u1")).publish(SUBJECTS.result("pool"), b"{}", message_id="r1")
+    await issued.cluster.patch(POD, "u1-x", {"metadata": {"finalizers": None}}, ACTIVE_NAMESPACE)
+    await issued.refused(first, "pool", "u1")
+    assert issued.accounts() == 2
+
+
+def resource_version(obj: Object) -> str:
+    return str(obj["metadata"]["resourceVersion"])
 
 
 async def test_what_the_queue_refuses_is_tried_again(issued: Issued, admin: Queue) -> None:

@@ -10,12 +10,14 @@ import pytest
 from nacl.signing import VerifyKey
 
 from simulator.identities.jwt import (
+    Bearer,
     Export,
     Import,
     Key,
     KeyKind,
     Permissions,
     account_jwt,
+    bearer_of,
     credentials_text,
     operator_jwt,
     user_jwt,
@@ -105,3 +107,23 @@ def test_credentials_text() -> None:
     lines = credentials_text("a.b.c", user).splitlines()
     assert lines[lines.index("-----BEGIN NATS USER JWT-----") + 1] == "a.b.c"
     assert lines[lines.index("-----BEGIN USER NKEY SEED-----") + 1] == user.seed
+
+
+def test_whom_credentials_name() -> None:
+    account, user = Key(KeyKind.ACCOUNT), Key(KeyKind.USER)
+    allowed = Permissions(publish=("a.>",), subscribe=("b",))
+    credentials = credentials_text(user_jwt(account, user.public, "w", allowed, NOW), user)
+    assert bearer_of(credentials) == Bearer(account.public, allowed)
+
+
+@pytest.mark.parametrize(
+    "nats",
+    [{}, {"pub": {}}, {"pub": {"allow": None}, "sub": {}}, {"pub": [], "sub": []}, "not even claims"],
+    ids=str,
+)
+def test_credentials_that_name_nobody(nats: object) -> None:
+    token = {"jti": "", "iat": NOW, "iss": "A", "name": "w", "sub": "U", "nats": nats}
+    payload = base64.urlsafe_b64encode(msgspec.json.encode(token)).decode().rstrip("=")
+    for text in (f"-\n{'head'}.{payload}.{'signature'}\n-", "", "-\nno token\n-", "-\na.\u00e9.c\n-"):
+        with pytest.raises(ValueError, match="no credentials of a user"):
+            bearer_of(text)

@@ -157,7 +157,7 @@ def test_inboxes_of_different_identities_never_meet() -> None:
 
 def test_an_authority_and_what_it_issues_show_no_secret(tmp_path_factory: pytest.TempPathFactory) -> None:
     authority = Authority(tmp_path_factory.mktemp("accounts"), STREAM)
-    access = authority.worker_access("w", permissions.worker(STREAM, "pool", "w"))
+    access = authority.access("api", permissions.api(STREAM))
     assert access.credentials is not None
     seed = access.credentials.text.split("-----BEGIN USER NKEY SEED-----\n")[1].split("\n")[0]
     assert seed.startswith("SU")

@@ -131,7 +131,7 @@ DEPUTIES = [
 
 async def test_a_sidecars_whole_work_is_allowed(guarded: "Guarded", admin: Queue) -> None:
     """S23, S22: with its own credentials a sidecar consumes, publishes, answers and hears that it should stop."""
-    queue = await guarded.queue(guarded.worker_access("w1"))
+    queue = await guarded.queue(await guarded.worker_access("w1"))
     api = await guarded.queue(guarded.roles.access("api"))
     activator = await guarded.queue(guarded.roles.access("activator"))
     await admin.publish(SUBJECTS.dispatch("pool", "w1"), b"order", message_id="d1")
@@ -155,7 +155,7 @@ async def test_a_sidecars_whole_work_is_allowed(guarded: "Guarded", admin: Queue
 
 
 async def test_what_is_given_back_comes_again(guarded: "Guarded", admin: Queue) -> None:
-    queue = await guarded.queue(guarded.worker_access("w1"))
+    queue = await guarded.queue(await guarded.worker_access("w1"))
     await admin.publish(SUBJECTS.dispatch("pool", "w1"), b"order", message_id="d1")
     consumer = await queue.consumer(OWN_CONSUMER)
     [first] = await consumer.fetch(wait_s=TIMEOUT_S)
@@ -233,7 +233,7 @@ async def test_an_ack_subject_is_no_reply_subject(worker: "Peer", durable: str) 
 
 async def test_deliveries_cannot_be_sent_to_somebody_else(guarded: "Guarded", admin: Queue, worker: "Peer") -> None:
     """A pull request with the neighbour's inbox as its reply delivers nothing: the message stays the worker's."""
-    neighbour = await guarded.peer(guarded.worker_access("w2"))
+    neighbour = await guarded.peer(await guarded.worker_access("w2"))
     inbox = await neighbour.client.subscribe("_WORKER_INBOX.other.w2.x")
     await neighbour.settle()
     await admin.publish(SUBJECTS.dispatch("pool", "w1"), b"order", message_id="d1")
@@ -270,7 +270,7 @@ async def test_headers_are_no_way_around(
 
 async def test_workers_do_not_meet(guarded: "Guarded", worker: "Peer") -> None:
     """Each is alone in its account: even the same subjects are not the same."""
-    second = await guarded.peer(guarded.worker_access("w1"))
+    second = await guarded.peer(await guarded.worker_access("w1"))
     heard = await second.client.subscribe("_WORKER_INBOX.pool.w1.x")
     await second.settle()
     await worker.client.publish("_INBOX.x", b"")
@@ -282,9 +282,9 @@ async def test_workers_do_not_meet(guarded: "Guarded", worker: "Peer") -> None:
 async def test_who_has_no_identity_of_this_authority_stays_out(guarded: "Guarded", tmp_path: "Path") -> None:
     """Anonymous, of another platform's authority, or with a token that somebody else signed or changed."""
     foreign = Authority(tmp_path / "foreign", StreamSettings())
-    known = guarded.worker_access("w1").credentials
+    known = (await guarded.worker_access("w1")).credentials
     assert known is not None
-    neighbours = guarded.worker_access("w2").credentials
+    neighbours = (await guarded.worker_access("w2")).credentials
     assert neighbours is not None
     token, seed = known.text.split("\n")[1], neighbours.text.split("-----BEGIN USER NKEY SEED-----\n")[1]
     _head, body, signature = token.split(".")

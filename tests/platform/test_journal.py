@@ -42,6 +42,10 @@ class StubQueue:
         self.stored.append((f"runtime.serverless.{family}.p", data))
         self.grown.set()
 
+    async def request(self, subject: str, body: bytes) -> bytes:
+        assert subject == f"$JS.API.STREAM.INFO.{self.stream.name}"
+        return b'{"state":{"first_seq":1,"last_seq":%d}}' % len(self.stored)
+
     async def reader(self, subject: str, start_sequence: int, *, stream: str, headers_only: bool) -> "StubReader":
         assert (subject, stream, headers_only) == ("runtime.serverless.>", "", False)
         self.readers.append(start_sequence)
@@ -78,9 +82,9 @@ class StubReader:
 
 async def test_messages_are_decoded_and_found_by_invocation() -> None:
     queue = StubQueue()
-    queue.put("metrics", STARTED)
-    queue.put("result", RESULT)
     async with journal_of(queue) as journal:  # type: ignore[arg-type]
+        queue.put("metrics", STARTED)
+        queue.put("result", RESULT)
         [result] = await journal.wait_for(lambda j: j.results("i"), 5, "a result")
         assert result.serverless_request_id == "p"
         assert [event.event_type for event in journal.events("i")] == [Event.STARTED]
@@ -90,8 +94,8 @@ async def test_messages_are_decoded_and_found_by_invocation() -> None:
 @pytest.mark.parametrize("trouble", ["fail_next", "lose_next"])
 async def test_after_trouble_the_stream_is_read_on_without_gap_or_repetition(trouble: str) -> None:
     queue = StubQueue()
-    queue.put("result", RESULT)
     async with journal_of(queue) as journal:  # type: ignore[arg-type]
+        queue.put("result", RESULT)
         await journal.wait_for(lambda j: j.entries, 5, "the first")
         setattr(queue, trouble, True)
         queue.grown.set()
@@ -105,10 +109,21 @@ async def test_after_trouble_the_stream_is_read_on_without_gap_or_repetition(tro
 @pytest.mark.parametrize(("family", "data"), [("result", b"\xff"), ("unknown", RESULT), ("metrics", b"{}")])
 async def test_what_cannot_be_decoded_is_kept_as_it_is(family: str, data: bytes) -> None:
     queue = StubQueue()
-    queue.put(family, data)
     async with journal_of(queue) as journal:  # type: ignore[arg-type]
+        queue.put(family, data)
         await journal.wait_for(lambda j: j.entries, 5, "an entry")
         assert (journal.entries[0].data, journal.entries[0].message) == (data, None)
+
+
+async def test_what_was_stored_before_is_not_read() -> None:
+    """A platform that others use too has a long stream, and IDs in it that are not ours."""
+    queue = StubQueue()
+    queue.put("result", RESULT)
+    async with journal_of(queue) as journal:  # type: ignore[arg-type]
+        queue.put("metrics", STARTED)
+        await journal.wait_for(lambda j: j.entries, 5, "an entry")
+        assert [entry.sequence for entry in journal.entries] == [2]
+        assert (queue.readers, journal.results("i")) == ([2], [])
 
 
 async def test_a_timeout_names_what_was_missing() -> None:

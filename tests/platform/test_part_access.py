@@ -7,11 +7,18 @@ import pytest
 
 from simulator.cluster_access import ClusterAccess, grant_access
 from simulator.errors import KubeError
-from simulator.gpuunit import ACTIVE_NAMESPACE
+from simulator.gpuunit import ACTIVE_NAMESPACE, STOCK_NAMESPACE
 from simulator.kube.access.attributes import Attributes
 from simulator.kube.access.authorization import Authorizer
 from simulator.kube.access.default_roles import default_access
-from simulator.kube.access.platform_roles import ACCESS, Part, part_user, platform_access
+from simulator.kube.access.platform_roles import (
+    ACCESS,
+    PLATFORM_NAMESPACE,
+    RECONCILER_LEASE,
+    Part,
+    part_user,
+    platform_access,
+)
 from simulator.kube.access.rbac import rule_allows
 from simulator.kube.access.users import AUTHENTICATED, User
 from simulator.kube.kinds import CLUSTER_ROLE, GPUUNIT, POD, ROLE_BINDING, SECRET
@@ -32,11 +39,20 @@ def authorizer() -> Authorizer:
     return Authorizer(store)
 
 
-def may(authorizer: Authorizer, part: Part, verb: str, resource: str, namespace: str = ACTIVE_NAMESPACE) -> bool:
-    """Whether a part may do something with a resource such as `apps/deployments` or `pods/status`."""
-    groups = {"gpuunits": UNITS[0], "deployments": "apps", "networkpolicies": "networking.k8s.io"}
+GROUPS = {
+    "gpuunits": UNITS[0],
+    "deployments": "apps",
+    "networkpolicies": "networking.k8s.io",
+    "leases": "coordination.k8s.io",
+}
+
+
+def may(
+    authorizer: Authorizer, part: Part, verb: str, resource: str, namespace: str = ACTIVE_NAMESPACE, name: str = ""
+) -> bool:
+    """Whether a part may do something with a resource such as `deployments` or `pods/status`."""
     plural, _, subresource = resource.partition("/")
-    attributes = Attributes(verb, groups.get(plural, ""), plural, subresource, namespace)
+    attributes = Attributes(verb, GROUPS.get(plural, ""), plural, subresource, namespace, name)
     return authorizer.allows(part_user(part), attributes)
 
 
@@ -54,7 +70,12 @@ def may(authorizer: Authorizer, part: Part, verb: str, resource: str, namespace:
         ("update", "gpuunits", {Part.API}),
         ("patch", "gpuunits/status", {Part.RECONCILER}),
         ("create", "deployments", {Part.RECONCILER}),
-        ("delete", "networkpolicies", {Part.RECONCILER}),
+        ("delete", "services", {Part.RECONCILER}),
+        ("delete", "networkpolicies", set()),
+        ("delete", "deployments", set()),
+        ("update", "deployments", {Part.KUBELET}),
+        ("create", "serviceaccounts/token", set()),
+        ("get", "configmaps", {Part.KUBELET}),
         ("deletecollection", "gpuunits", set()),
         ("create", "clusterroles", set()),
         ("impersonate", "users", set()),
@@ -71,17 +92,47 @@ def test_some_may_in_one_namespace_only(authorizer: Authorizer, part: Part) -> N
         assert may(authorizer, part, "list", "gpuunits", namespace) is allowed
 
 
+@pytest.mark.parametrize("namespace", [PLATFORM_NAMESPACE, "kube-system", ELSEWHERE, ""])
+def test_where_no_units_are_the_platform_looks_on(authorizer: Authorizer, namespace: str) -> None:
+    """Nobody reaches the platform's own keys there, neither by reading Secrets nor by a pod that mounts them."""
+    written = ("deployments", "services", "networkpolicies", "secrets", "events", "leases", "pods", "gpuunits")
+    verbs = ("create", "update", "patch", "delete", "deletecollection")
+    wanted = [(verb, resource) for verb in verbs for resource in written]
+    wanted += [(verb, "secrets") for verb in ("get", "list", "watch")]
+    for part in set(Part) - {Part.KUBELET}:
+        assert [each for each in wanted if may(authorizer, part, *each, namespace)] == [], part
+    assert may(authorizer, Part.RECONCILER, "patch", "gpuunits/status", namespace)  # it says why nothing happens
+
+
+def test_stock_is_no_affair_of_those_who_serve_calls(authorizer: Authorizer) -> None:
+    assert may(authorizer, Part.RECONCILER, "create", "deployments", STOCK_NAMESPACE)
+    for part in (Part.ACTIVATOR, Part.API, Part.ISSUER):
+        assert not may(authorizer, part, "list", "gpuunits", STOCK_NAMESPACE)
+    assert not may(authorizer, Part.ISSUER, "get", "secrets", STOCK_NAMESPACE)
+
+
+def test_the_reconciler_has_one_lease(authorizer: Authorizer) -> None:
+    def allowed(verb: str, name: str) -> bool:
+        return may(authorizer, Part.RECONCILER, verb, "leases", name=name)
+
+    assert [verb for verb in ("get", "update", "patch", "delete") if allowed(verb, RECONCILER_LEASE)] == [
+        "get",
+        "update",
+    ]
+    assert [verb for verb in ("get", "list", "update") if allowed(verb, "another")] == []
+
+
 def test_no_part_has_a_rule_for_everything() -> None:
-    rules = [given for access in ACCESS.values() for given in access.rules]
+    rules = [given for grants in ACCESS.values() for grant in grants for given in grant.rules]
     assert not [given for given in rules if any("*" in values for values in given.values())]
 
 
 def test_the_service_accounts_are_in_the_namespace_that_is_named() -> None:
     bindings = [obj for kind, obj in platform_access("elsewhere") if "subjects" in obj]
-    assert len(bindings) == len(Part)
+    assert {subject["name"] for obj in bindings for subject in obj["subjects"]} == set(Part)
     assert {subject["namespace"] for obj in bindings for subject in obj["subjects"]} == {"elsewhere"}
     local = [obj for kind, obj in platform_access() if kind == ROLE_BINDING]
-    assert {obj["metadata"]["namespace"] for obj in local} == {ACTIVE_NAMESPACE}
+    assert {obj["metadata"]["namespace"] for obj in local} == {ACTIVE_NAMESPACE, STOCK_NAMESPACE}
 
 
 async def test_people_with_the_usual_roles_may_handle_units() -> None:

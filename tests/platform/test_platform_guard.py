@@ -1,6 +1,6 @@
 """When nats-server dies, its last words are in the error: its log is deleted with the platform."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,15 +9,12 @@ from simulator.errors import PlatformError
 from simulator.platform import LOG_TAIL_CHARACTERS, _guard
 
 
-class EndedProcess:
-    async def wait(self) -> int:
-        return 2
-
-
 @dataclass
 class StubServer:
     log: Path
-    process: EndedProcess = field(default_factory=EndedProcess)
+
+    async def unexpected_end(self) -> int:
+        return 2
 
 
 async def message_of(log: Path, *, keep: bool = False) -> str:

@@ -9,7 +9,7 @@ import pytest
 from simulator.errors import PlatformError, WaitTimeoutError
 from simulator.gpuunit import ACTIVE_NAMESPACE
 from simulator.kube.kinds import Object
-from simulator.waiting import explain, wait_until_ready
+from simulator.waiting import explain, wait_until_ready, wait_until_unready
 
 
 class StubUnits:
@@ -61,3 +61,10 @@ async def test_a_timeout_says_what_was_seen_last(last: Object | None, said: str)
 def test_explain() -> None:
     assert explain(unit("Failed", "A", "b")) == "A: b"
     assert explain({}) == "no Ready condition yet"
+
+
+async def test_no_longer_ready_is_seen_and_a_unit_that_stays_so_is_named() -> None:
+    units = StubUnits(unit("Ready"), unit("Progressing"))
+    assert await wait_until_unready(units, "u") == unit("Progressing")  # type: ignore[arg-type]
+    with pytest.raises(WaitTimeoutError, match="unit u is still Ready after 60 s"):
+        await wait_until_unready(StubUnits(unit("Ready")), "u")  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ def cache_directory() -> Iterator[int]:
         UnusableCacheError: it is no directory, is not ours alone, or cannot be made; or the block had an OSError.
     """
     try:
-        path = _cache_home() / NAME
+        path = cache_home() / NAME
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -67,7 +67,8 @@ def write_private(directory: int, name: str, content: bytes) -> None:
         raise
 
 
-def _cache_home() -> Path:
+def cache_home() -> Path:
+    """Where this user's programs keep what can be made again."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     return Path(named) if named.startswith("/") else Path.home() / ".cache"
 
