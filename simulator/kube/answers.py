@@ -7,7 +7,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from simulator.kube.negotiation import JSON, YAML, Form
+from simulator.kube.negotiation import JSON, YAML, Form, failure_form
 from simulator.kube.status import ApiFailure
 
 NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
@@ -16,15 +16,23 @@ _LONGEST_WARNING = 256
 
 
 class _YamlDumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc] # a choice at run time
-    """Writes texts that would be read as something else in double quotes, as the real server does."""
+    """As the real server: no aliases, and texts that would be read as something else in double quotes."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    plain: bool = dumper.resolve(yaml.ScalarNode, text, (True, False)) == _YAML_TEXT  # type: ignore[no-untyped-call]
-    return dumper.represent_scalar(_YAML_TEXT, text, style=None if plain and text else '"')
+    if "\n" in text:
+        return dumper.represent_scalar(_YAML_TEXT, text, style="|")
+    read_as = dumper.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    plain = text and text not in _OLD_BOOLEANS and read_as == _YAML_TEXT
+    return dumper.represent_scalar(_YAML_TEXT, text, style=None if plain else '"')
 
 
 _YAML_TEXT = "tag:yaml.org,2002:str"
+_OLD_BOOLEANS = ("y", "Y", "n", "N")
+"""Texts that only old readers of YAML took for something else."""
 _YamlDumper.add_representer(str, _represent_text)
 
 
@@ -51,9 +59,12 @@ def answer(body: Any, form: Form, status: int = 200, warnings: Iterable[str] = (
     return _with_warnings(response, warnings)
 
 
-def failure_answer(failure: ApiFailure) -> web.Response:
-    """The Status object of a failure, with the time after which to come back if it says one."""
-    response = json_response(failure.body, failure.code)
+def failure_answer(failure: ApiFailure, accept: str) -> web.Response:
+    """The Status object of a failure, with the time after which to come back if it says one.
+
+    `accept` is what the client wants answers to be.
+    """
+    response = answer(failure.body, failure_form(accept), failure.code)
     retry_s = (failure.body.get("details") or {}).get("retryAfterSeconds")
     if retry_s:
         response.headers["Retry-After"] = str(retry_s)

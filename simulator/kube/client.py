@@ -50,6 +50,7 @@ _ERRORS_BY_REASON: dict[str, type[KubeError]] = {
     "Invalid": InvalidError,
     "BadRequest": InvalidError,
 }
+_ANOTHER_OBJECT = "metadata.uid: Invalid value"
 _ERRORS_BY_CODE: dict[int, type[KubeError]] = {
     400: InvalidError,
     404: NotFoundError,
@@ -152,7 +153,7 @@ class Cluster:
 
         Raises:
             ConflictError: another manager has a field and `force` was not said, or `obj` names the uid of an object
-                that is there no more.
+                that is there no more, be there another one of its name or not.
             InvalidError: it breaks a rule.
         """
         with self._kube_errors():
@@ -253,6 +254,8 @@ def _address(server: str) -> str:
 def _kube_error(code: int, reason: str, message: str) -> KubeError:
     if code == HTTPStatus.GONE:
         return ExpiredError(message)
+    if reason == "Invalid" and _ANOTHER_OBJECT in message:
+        return ConflictError(message)  # which is how a patch or an apply is refused whose uid is another's
     return _ERRORS_BY_REASON.get(reason, _ERRORS_BY_CODE.get(code, KubeError))(message)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from simulator.kube.kinds import Kind, Object
+from simulator.kube.kinds import CUSTOM_RESOURCE_DEFINITION, Kind, Object
 from simulator.kube.registry import Registry, Served, Subresource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -40,6 +40,8 @@ _GROUP_ORDER = (
 _VERSION_FORM = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 _STAGES = {None: 2, "beta": 1, "alpha": 0}
 _HASH_BYTES = 8
+_STORED_AS = {CUSTOM_RESOURCE_DEFINITION: "v1beta1"}
+"""Kinds that the real server stores in another version than it serves."""
 
 
 def document(path: str, registry: Registry, address: str = "") -> Object | None:
@@ -178,7 +180,8 @@ def _names(served: Served) -> Object:
 
 def _storage_hash(kind: Kind) -> str:
     """By which a client can tell that objects are stored in another version than before."""
-    digest = hashlib.sha256(f"{kind.group}/{kind.version}/{kind.kind}".encode()).digest()
+    version = _STORED_AS.get(kind, kind.version)
+    digest = hashlib.sha256(f"{kind.group}/{version}/{kind.kind}".encode()).digest()
     return base64.b64encode(digest[:_HASH_BYTES]).decode()
 
 

@@ -9,6 +9,7 @@ _ESCAPES = {
     '"': r"\"", "\\": r"\\", "\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v",
 }  # fmt: skip
 _HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_PACKAGES = {"": "core", "rbac.authorization.k8s.io": "rbac"}
 _WITHOUT_EXPONENT = range(-4, 6)
 
 
@@ -17,6 +18,11 @@ def go_quoted(text: str) -> str:
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return f'"{"".join(map(_escaped, text))}"'
+
+
+def go_package(group: str) -> str:
+    """The package of the real server in which the types of a group of built-in kinds are."""
+    return _PACKAGES.get(group, group.partition(".")[0])
 
 
 def go_shown(value: Any, *, in_order: bool = False) -> str:

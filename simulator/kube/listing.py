@@ -118,7 +118,7 @@ def in_order(objects: Mapping[tuple[str, str], Object], namespace: str | None) -
 
 def page_of(objects: Iterable[KeyedObject], options: ListOptions, version: int) -> Page:
     """The page that is asked for, of all objects in their order, in the state of `version`."""
-    limit = 0 if options.resource_version == 0 else options.limit
+    limit = 0 if options.resource_version == 0 or options.selector.is_of_one_name else options.limit
     start = options.continuation.start if options.continuation else ""
     listed = [(key, obj) for key, obj in objects if key >= start]
     chosen: list[Object] = []

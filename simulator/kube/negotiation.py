@@ -17,6 +17,7 @@ _SHAPE_VERSIONS = ("v1", "v1beta1")
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _KNOWN = (JSON, YAML, _PROTOBUF)
 _MEDIA_TYPES = ", ".join(_KNOWN)
+_ANY = "*/*"
 _STREAM_TYPES = f"{JSON};stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
 
 
@@ -54,29 +55,48 @@ def parse_accept(accept: str) -> list[Clause]:
     return sorted(clauses, key=lambda clause: (-clause.quality, clause.media_type.count("*")))
 
 
-def negotiate(accept: str, *, custom: bool = True) -> Form:
-    """The form that the client likes best of those that there are; `custom` that it is for a custom resource.
+def negotiate(accept: str, *, custom: bool = True, streams: bool = False) -> Form:
+    """The form that the client likes best of those that there are.
+
+    `custom` that it is for a custom resource; of others, `streams` that they can be watched at this path.
 
     Raises:
         ApiFailure: 406; there is none.
     """
+    if not custom:
+        check_available(accept, *_KNOWN, *((_STREAM_TYPES,) if streams else ()))
     if not accept:
         return Form()
     for clause in parse_accept(accept):
         for media_type in (JSON, YAML):
             if _matches(clause.media_type, media_type) and (form := _form(clause, media_type)) is not None:
                 return form
-    if not custom and not any(
-        _matches(clause.media_type, known) for clause in parse_accept(accept) for known in _KNOWN
-    ):
-        problem = f"406: Not Acceptable\n\nAvailable representations: {_MEDIA_TYPES}, {_STREAM_TYPES}"
-        raise ApiFailure(406, problem, "NotAcceptable", {})
     raise not_acceptable(_MEDIA_TYPES)
+
+
+def check_available(accept: str, *representations: str) -> None:
+    """Check that the client names one of these media types, or any; a part of one such as `text/*` does not count.
+
+    Raises:
+        ApiFailure: 406.
+    """
+    named = {part.partition(";")[0].strip() for part in accept.split(",")} if accept else {_ANY}
+    if not named & {_ANY, *representations}:
+        problem = f"406: Not Acceptable\n\nAvailable representations: {', '.join(representations)}"
+        raise ApiFailure(406, problem, "NotAcceptable", {})
+
+
+def failure_form(accept: str) -> Form:
+    """The form of a failure's Status, which nobody is refused."""
+    try:
+        return Form(negotiate(accept).media_type)
+    except ApiFailure:
+        return Form()
 
 
 def negotiate_watch(accept: str, *, custom: bool = True) -> Form:
     """As `negotiate`, for a stream of events, of which there is none in YAML (406)."""
-    form = negotiate(accept, custom=custom)
+    form = negotiate(accept, custom=custom, streams=True)
     if form.media_type != JSON:
         raise not_acceptable(_STREAM_TYPES)
     return form
@@ -90,7 +110,7 @@ def wrong_shape(problem: str) -> ApiFailure:
 def _clause(part: str) -> Clause | None:
     media_type, *rest = (piece.strip() for piece in part.split(";"))
     if media_type == "*":
-        media_type = "*/*"
+        media_type = _ANY
     if media_type.count("/") != 1:
         return None
     pairs = [tuple(text.strip() for text in piece.split("=")) for piece in rest]
@@ -105,7 +125,7 @@ def _clause(part: str) -> Clause | None:
 
 def _matches(wanted: str, media_type: str) -> bool:
     wanted_type, _, subtype = wanted.partition("/")
-    return wanted in (media_type, "*/*") or (subtype == "*" and media_type.startswith(f"{wanted_type}/"))
+    return wanted in (media_type, _ANY) or (subtype == "*" and media_type.startswith(f"{wanted_type}/"))
 
 
 def _form(clause: Clause, media_type: str) -> Form | None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from simulator.kube.apply.applying import applied
+from simulator.kube.builtin.metadata_rules import immutable_metadata_causes
 from simulator.kube.kinds import Object
 from simulator.kube.patching.patches import APPLY_PATCH, check_patch_type, config_warnings, patched, read_config
 from simulator.kube.paths import ResourcePath
 from simulator.kube.schema.decode import check_identity
-from simulator.kube.status import not_found
+from simulator.kube.status import invalid, not_found
 from simulator.kube.store import ResourceStore
 from simulator.kube.write_options import WriteOptions
 
@@ -43,6 +44,7 @@ def patched_object(
     old = path.kind.shown(store.get(path.served.storage, path.name or "", path.namespace))
     obj, warnings = patched(path.kind, path.served.schema, old, body, media_type, options.validation)
     check_identity(path.kind, obj, path.namespace, path.name)
+    _check_fixed(path, obj, old)
     return Patched(obj, options, warnings)
 
 
@@ -71,4 +73,10 @@ def _applied(store: ResourceStore, path: ResourcePath, body: bytes, options: Wri
     if old is None:
         metadata = {field: value for field, value in obj["metadata"].items() if field != "resourceVersion"}
         return Patched({**obj, "metadata": metadata}, options, warnings, created=True, tracked=True)
+    _check_fixed(path, obj, old)
     return Patched(obj, options, warnings, tracked=True)
+
+
+def _check_fixed(path: ResourcePath, obj: Object, old: Object) -> None:
+    if causes := immutable_metadata_causes(obj["metadata"], old["metadata"]):
+        raise invalid(path.kind, path.name or "", causes)

@@ -46,6 +46,8 @@ def parse_path(path: str, registry: Registry) -> ResourcePath | None:
 
 
 def _in_namespace(served: Served, namespace: str, tail: list[str], *, watch: bool) -> ResourcePath | None:
+    if served.kind.custom:
+        tail = tail[:2]  # what follows the subresource of a custom resource is not looked at
     if not served.kind.namespaced or len(tail) > 2:
         return None
     name, subresource = (*tail, None, None)[:2]

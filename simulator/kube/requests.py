@@ -1,22 +1,28 @@
 """What a request to the Kubernetes API carries: its body, and the parameters of a write or a delete."""
 
+import asyncio
+from collections.abc import Mapping
 from typing import Literal
 
 from aiohttp import web
 
 from simulator.kube.delete_options import delete_options
 from simulator.kube.deletion import DeleteOptions
+from simulator.kube.go_durations import duration_problem
 from simulator.kube.kinds import Object
+from simulator.kube.listing import bool_parameter
 from simulator.kube.paths import ResourcePath
 from simulator.kube.schema.decode import check_identity, decode, parsed_body
 from simulator.kube.schema.go_json import plain
 from simulator.kube.schema.protobuf import MEDIA_TYPE, opened, read_message
 from simulator.kube.schema.protobuf_wire import ProtobufError
-from simulator.kube.status import bad_request, too_large
+from simulator.kube.status import bad_request, body_overdue, too_large
 from simulator.kube.write_options import WriteOptions, write_options
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """The real API's limit."""
+BODY_S = 60.0
+"""For all of a body to come, as at the real API."""
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 
@@ -26,11 +32,26 @@ def media_type(request: web.Request) -> str:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Read the request's body (413 when it is too long)."""
+    """Read the request's body (413 when it is too long, 504 when it does not come)."""
     try:
-        return await request.read()
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError as error:
+        raise body_overdue() from error
     except web.HTTPRequestEntityTooLarge as error:
         raise too_large(MAX_BODY_BYTES) from error
+
+
+def check_export(query: Mapping[str, str]) -> None:
+    """Check that a read does not ask for what older releases had (400)."""
+    if bool_parameter(query, "export"):
+        raise bad_request("the export parameter, deprecated since v1.14, is no longer supported")
+
+
+def check_timeout(query: Mapping[str, str]) -> None:
+    """Check that the time after which the client gives up can be read (400)."""
+    if problem := duration_problem(query.get("timeout") or "0"):
+        raise bad_request(f"invalid timeout specified in the request URL - {problem}")
 
 
 async def read_object(

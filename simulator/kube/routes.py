@@ -18,17 +18,24 @@ from simulator.kube.patches import patched_object
 from simulator.kube.paths import ResourcePath, parse_path
 from simulator.kube.pod_routes import PodRoutes
 from simulator.kube.pod_streams import NodeAgents
-from simulator.kube.requests import media_type, read_body, read_delete_options, read_object, read_write_options
+from simulator.kube.requests import (
+    check_export,
+    media_type,
+    read_body,
+    read_delete_options,
+    read_object,
+    read_write_options,
+)
 from simulator.kube.reviewing import Reviews
 from simulator.kube.status import ApiFailure, bad_request, method_not_allowed, success, with_warnings
 from simulator.kube.store import ResourceStore
 from simulator.kube.subresources import Subresources
-from simulator.kube.tables.presentation import Presentation
+from simulator.kube.tables.presentation import Presentation, presentation
 from simulator.kube.tables.table import include_parameter
 from simulator.kube.watch_events import EventWriter, error_event
 from simulator.kube.watching import WatchStream
 from simulator.kube.write_options import WriteOptions
-from simulator.kube.writing import Writer
+from simulator.kube.writing import Writer, as_new
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -51,9 +58,9 @@ class KubeRoutes:
                 return inform(request, self._store.registry)
             return await self._answer(request, path, user)
         except ApiFailure as failure:
-            return failure_answer(failure)
+            return failure_answer(failure, request.headers.get("Accept", ""))
         except RecursionError:
-            return failure_answer(bad_request("the object is nested too deeply"))
+            return failure_answer(bad_request("the object is nested too deeply"), request.headers.get("Accept", ""))
 
     async def _answer(self, request: web.Request, path: ResourcePath, user: User) -> web.StreamResponse:
         if request.method == "HEAD" and not path.kind.custom:
@@ -78,7 +85,7 @@ class KubeRoutes:
                 options = list_options(kind, request.query)
                 if options.watch:
                     return await self._watch(request, path, accept)
-                form = negotiate(accept, custom=path.kind.custom)
+                form = negotiate(accept, custom=path.kind.custom, streams=True)
                 page = self._store.page(path.served.storage, path.namespace, options)
                 return answer(self._shown(request, path, form).of_list(page), form)
             case "POST" if path.namespace is not None or not kind.namespaced:
@@ -101,6 +108,7 @@ class KubeRoutes:
         kind, name = path.kind, path.name or ""
         match request.method:
             case "GET" | "HEAD":
+                check_export(request.query)
                 self._store.check_version(version_parameter(request.query.get("resourceVersion", "")))
                 obj = self._store.get(path.served.storage, name, path.namespace)
                 return self._answer_object(request, path, form, obj)
@@ -130,21 +138,21 @@ class KubeRoutes:
         *,
         tracked: bool = False,
     ) -> web.Response:
-        writer = _writer(options, tracked=tracked)
+        writer = _writer(options, warnings, tracked=tracked)
         with with_warnings(warnings):
             new = self._store.create(path.served.storage, obj, path.namespace, writer=writer, dry_run=options.dry_run)
-        return self._answer_object(request, path, form, new, 201, [*warnings, *writer.warnings])
+        return self._answer_object(request, path, form, new, 201, warnings)
 
     async def _update(self, request: web.Request, path: ResourcePath, form: Form, user: User) -> web.Response:
         options = read_write_options(request, "Update")
         obj, warnings = await read_object(request, path, options, name=path.name)
         if path.kind in CREATED_BY_UPDATE and not self._store.holds(path.kind, path.name or "", path.namespace):
             self._check_create(path, user)
-            return self._created(request, path, form, obj, options, warnings)
-        writer = _writer(options)
+            return self._created(request, path, form, as_new(path.kind, obj, path.namespace), options, warnings)
+        writer = _writer(options, warnings)
         with with_warnings(warnings):
             new = self._store.update(path.served.storage, obj, path.namespace, writer=writer, dry_run=options.dry_run)
-        return self._answer_object(request, path, form, new, 200, [*warnings, *writer.warnings])
+        return self._answer_object(request, path, form, new, 200, warnings)
 
     async def _patch(self, request: web.Request, path: ResourcePath, form: Form, user: User) -> web.Response:
         body, sent_as = await read_body(request), media_type(request)
@@ -154,12 +162,12 @@ class KubeRoutes:
         if patch.created:
             self._check_create(path, user)
             return self._created(request, path, form, patch.obj, patch.options, patch.warnings, tracked=True)
-        writer = _writer(patch.options, tracked=patch.tracked)
+        writer = _writer(patch.options, patch.warnings, tracked=patch.tracked)
         with with_warnings(patch.warnings):
             new = self._store.update(
                 path.served.storage, patch.obj, path.namespace, writer=writer, dry_run=patch.options.dry_run
             )
-        return self._answer_object(request, path, form, new, 200, [*patch.warnings, *writer.warnings])
+        return self._answer_object(request, path, form, new, 200, patch.warnings)
 
     def _check_create(self, path: ResourcePath, user: User) -> None:
         """Check that who may update or patch may also make what was not there (403)."""
@@ -190,14 +198,7 @@ class KubeRoutes:
         return answer(shown, form, status, [*deprecated, *(warnings or ())])
 
     def _shown(self, request: web.Request, path: ResourcePath, form: Form) -> Presentation:
-        return Presentation(
-            path.kind,
-            form,
-            datetime.now(UTC),
-            include_parameter(request.query) if form.shape == "Table" else "Metadata",
-            path.served.columns,
-            path.served.list_kind,
-        )
+        return presentation(request.query, path.kind, form, path.served.columns, path.served.list_kind)
 
     async def _watch(self, request: web.Request, path: ResourcePath, accept: str) -> web.StreamResponse:
         options: ListOptions = list_options(path.kind, request.query, name=path.name, watch=path.watch)
@@ -215,5 +216,5 @@ class KubeRoutes:
             self.watches.discard(stream)
 
 
-def _writer(options: WriteOptions, *, tracked: bool = False) -> Writer:
-    return Writer(datetime.now(UTC), options.manager, tracked)
+def _writer(options: WriteOptions, warnings: list[str], *, tracked: bool = False) -> Writer:
+    return Writer(datetime.now(UTC), options.manager, tracked, warnings)

@@ -54,6 +54,11 @@ class Selector:
         """Whether it takes every object."""
         return not self.labels and not self.fields
 
+    @property
+    def is_of_one_name(self) -> bool:
+        """Whether it takes objects of one name only."""
+        return any(test.path == "metadata.name" and test.wanted for test in self.fields)
+
     def matches(self, obj: Object) -> bool:
         """Whether the object is selected."""
         if self.is_empty:

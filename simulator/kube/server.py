@@ -25,9 +25,9 @@ from simulator.kube.access.gate import admitted
 from simulator.kube.access.kubeconfig import kubeconfig, write_kubeconfig
 from simulator.kube.access.serving import HOST
 from simulator.kube.access.users import ADMIN, User
-from simulator.kube.answers import json_response
+from simulator.kube.answers import NO_SNIFFING, failure_answer
 from simulator.kube.pod_streams import NodeAgent, NodeAgents
-from simulator.kube.requests import MAX_BODY_BYTES
+from simulator.kube.requests import MAX_BODY_BYTES, check_timeout
 from simulator.kube.reviewing import Reviews
 from simulator.kube.routes import KubeRoutes
 from simulator.kube.status import ApiFailure
@@ -38,6 +38,8 @@ from simulator.site import TlsSite
 _COMMANDS: Final = ("attach", "exec", "portforward")
 SHUTDOWN_S: Final = 0.1
 """For answers that are under way; open watches are ended at once."""
+IDLE_S: Final = 90
+"""For a client to send the headers of its next request, or of its first."""
 FAREWELL_S: Final = 0.1
 """For clients to read the last of it and go."""
 
@@ -61,7 +63,11 @@ class KubeServer:
         application.router.add_route("*", "/{path:.*}", self._admit)
         # A watch of a client that has gone would otherwise wait for an event that may never come.
         self._runner = web.AppRunner(
-            application, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
+            application,
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_S,
+            keepalive_timeout=IDLE_S,
         )
 
     async def __aenter__(self) -> Self:
@@ -124,6 +130,8 @@ class KubeServer:
     async def _admit(self, request: web.Request) -> web.StreamResponse:
         try:
             attributes = attributes_of(request.method, request.path, request.query)
+            if attributes.verb != "watch":
+                check_timeout(request.query)
             headers = request.headers.items()
             user = admitted(self._credentials, self._authorizer, attributes, headers, _peer_subject(request))
             if attributes.resource == "pods" and attributes.subresource in _COMMANDS:
@@ -133,9 +141,9 @@ class KubeServer:
             problem = f'Internal Server Error: "{request.path_qs}": failed to create RequestInfo: {error}\n'
             return web.Response(text=problem, status=500)
         except ApiFailure as failure:
-            answer = json_response(failure.body, failure.code)
+            answer = failure_answer(failure, request.headers.get("Accept", ""))
             if failure.code == web.HTTPForbidden.status_code:
-                answer.headers["X-Content-Type-Options"] = "nosniff"
+                answer.headers.update(NO_SNIFFING)
             return answer
         return await self._routes.handle(request, user)
 

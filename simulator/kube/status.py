@@ -169,7 +169,7 @@ def forbidden(attributes: Attributes, user: str, reason: str = "") -> ApiFailure
             **({"group": attributes.group} if attributes.group else {}),
             "kind": attributes.resource,
         }
-    problem = f'User "{user}" cannot {attributes.verb} {what}'
+    problem = f"User {go_quoted(user)} cannot {attributes.verb} {what}"
     for character, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         problem = problem.replace(character, written)  # as the real server does, lest a browser should read HTML
     suffix = f": {reason}" if reason else ""
@@ -249,6 +249,12 @@ def not_acceptable(accepted: str) -> ApiFailure:
 def too_large(limit: int) -> ApiFailure:
     """The request's body is longer than `limit` bytes (413)."""
     return ApiFailure(413, f"Request entity too large: limit is {limit}", "RequestEntityTooLarge")
+
+
+def body_overdue() -> ApiFailure:
+    """The request's body did not come in time (504)."""
+    problem = "Timeout: request did not complete within requested timeout - context deadline exceeded"
+    return ApiFailure(504, problem, "Timeout", {})
 
 
 def unsupported_media_type(message: str, details: Mapping[str, Any] | None = None) -> ApiFailure:

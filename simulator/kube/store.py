@@ -36,6 +36,7 @@ from simulator.kube.status import (
     immortal_namespace,
     namespace_terminating,
 )
+from simulator.kube.stored_size import storable
 from simulator.kube.strategy import same
 from simulator.kube.writing import Surroundings, Writer, check_present, created, status_updated, updated
 
@@ -123,7 +124,7 @@ class ResourceStore(ReadableStore):
             raise already_exists(kind, name, terminating=is_deleting(old))
         if dry_run:
             return new
-        new = self._objects.put(ref, None, new)
+        new = self._objects.put(ref, None, storable(kind, new))
         self._make_room(kind)
         self._follow_up(ref)
         return new
@@ -218,7 +219,7 @@ class ResourceStore(ReadableStore):
         if dry_run:
             return _at_version_of(old, new)
         ref = (kind, namespace or "", old["metadata"]["name"])
-        written = self._replace(ref, old, new)
+        written = self._replace(ref, old, storable(kind, new, old))
         self._follow_up(ref)
         return written
 

@@ -21,6 +21,23 @@ _SERVER_OWNED = (
 )
 _LEFT_OUT = (*_SERVER_OWNED, "selfLink", "managedFields", "resourceVersion")
 _LEFT_OUT_WHEN_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences", "generateName")
+_METADATA_ORDER = (
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+)
 _NAME_LABEL = "kubernetes.io/metadata.name"
 
 
@@ -37,12 +54,18 @@ def prepare_create(kind: Kind, obj: Object, *, namespace: str | None, name: str,
         **({"namespace": namespace} if namespace is not None else {}),
         "uid": uid,
         "creationTimestamp": timestamp(now),
-        **({"generation": 1} if kind.has_generation else {}),
+        **_first_generation(kind, sent),
     }
     new = _assembled(kind, obj, {**_client_owned(sent), **owned})
     if kind == NAMESPACE:
         new["metadata"]["labels"] = {**(sent.get("labels") or {}), _NAME_LABEL: name}
     return _with_status_of(kind, None, new)
+
+
+def _first_generation(kind: Kind, sent: dict[str, Any]) -> Object:
+    """Of a kind that does not count generations, what the client sent stays."""
+    generation = 1 if kind.has_generation else sent.get("generation")
+    return {"generation": generation} if generation else {}
 
 
 def prepare_update(kind: Kind, old: Object, obj: Object) -> Object:
@@ -64,13 +87,24 @@ def with_managers(obj: Object, entries: list[Object]) -> Object:
     return {**obj, "metadata": {**metadata, **({"managedFields": entries} if entries else {})}}
 
 
-def with_generation(kind: Kind, old: Object, new: Object) -> Object:
-    """The object with a generation above the old one's if what is wanted of it changed, for a kind that counts them."""
+def with_generation(kind: Kind, old: Object, new: Object, sent: Object) -> Object:
+    """The object with a generation above the old one's if what is wanted of it changed, for a kind that counts them.
+
+    `sent` is the object as the client has it, without defaults.
+    """
     if not kind.has_generation:
         return new
-    changed = not same(_desired(kind, old), _desired(kind, new)) if kind.custom else counts_as_change(kind, new, old)
+    if kind.custom:
+        changed = not same(_desired(kind, old), _desired(kind, new))
+    else:
+        changed = counts_as_change(kind, new, old, sent)
     generation = old["metadata"].get("generation", 1) + changed
     return {**new, "metadata": {**new["metadata"], "generation": generation}}
+
+
+def metadata_in_order(metadata: Object) -> Object:
+    """The fields of an object's metadata as the real server writes them."""
+    return {name: metadata[name] for name in _METADATA_ORDER if name in metadata}
 
 
 def same(one: Any, other: Any) -> bool:

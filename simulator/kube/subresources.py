@@ -4,9 +4,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from simulator.kube import scaling
 from simulator.kube.answers import answer
-from simulator.kube.apply.scale import SPEC_REPLICAS, record_scale, replicas_path
 from simulator.kube.builtin import scale as builtin_scale
 from simulator.kube.builtin.pod_requests import (
     bound_pod,
@@ -16,23 +14,23 @@ from simulator.kube.builtin.pod_requests import (
     check_eviction,
     evicted_pod,
 )
+from simulator.kube.builtin.rules import builtin_causes
 from simulator.kube.deletion import DeleteOptions
-from simulator.kube.kinds import POD, POD_DISRUPTION_BUDGET, Kind, Object
+from simulator.kube.kinds import NAMESPACE, POD, POD_DISRUPTION_BUDGET, Kind, Object
 from simulator.kube.listing import version_parameter
 from simulator.kube.negotiation import Form, negotiate
 from simulator.kube.patches import patched_object
-from simulator.kube.patching.patches import patched
 from simulator.kube.paths import ResourcePath
 from simulator.kube.pod_routes import STREAMED, PodRoutes
 from simulator.kube.requests import media_type, read_body, read_object, read_write_options
+from simulator.kube.scale_route import ScaleRoute
 from simulator.kube.schema.builtin import body_schema
-from simulator.kube.schema.decode import check_identity, decode
-from simulator.kube.status import conflict, invalid, method_not_allowed, no_such_resource, not_found, with_warnings
+from simulator.kube.schema.decode import decode
+from simulator.kube.status import invalid, method_not_allowed, no_such_resource, not_found, with_warnings
 from simulator.kube.store import ResourceStore
-from simulator.kube.strategy import timestamp, with_managers
-from simulator.kube.tables.presentation import Presentation
-from simulator.kube.tables.table import include_parameter
-from simulator.kube.writing import Writer
+from simulator.kube.strategy import timestamp
+from simulator.kube.tables.presentation import presentation
+from simulator.kube.writing import Writer, check_present
 
 _SCALE = builtin_scale.SCALE
 _BINDING = Kind("", "v1", "Binding", "bindings", has_status=False, has_generation=False)
@@ -47,6 +45,7 @@ class Subresources:
     def __init__(self, store: ResourceStore, pods: PodRoutes) -> None:
         self._store = store
         self._pods = pods
+        self._scale = ScaleRoute(store)
 
     async def handle(self, request: web.Request, path: ResourcePath) -> web.StreamResponse:
         """Answer a request.
@@ -66,7 +65,9 @@ class Subresources:
             case "status":
                 return await self._status(request, path, form)
             case "scale":
-                return await self._scale(request, path, form)
+                return await self._scale.handle(request, path, form)
+            case "finalize" if request.method == "PUT":
+                return await self._finalize(request, path, form)
             case "binding" | "eviction" if kind == POD and request.method == "POST":
                 return await self._ask_pod(request, path, form)
         if served:
@@ -83,7 +84,7 @@ class Subresources:
             case "PUT":
                 options = read_write_options(request, "Update")
                 sent, warnings = await read_object(request, path, options, name=name)
-                writer = Writer(datetime.now(UTC), options.manager)
+                writer = Writer(datetime.now(UTC), options.manager, warnings=warnings)
                 with with_warnings(warnings):
                     obj = self._store.update_status(kind, sent, path.namespace, writer=writer, dry_run=options.dry_run)
             case "PATCH":
@@ -96,62 +97,27 @@ class Subresources:
                     lambda apply: read_write_options(request, "Patch", apply=apply),
                 )
                 warnings = patch.warnings
-                writer = Writer(datetime.now(UTC), patch.options.manager, patch.tracked)
+                writer = Writer(datetime.now(UTC), patch.options.manager, patch.tracked, warnings)
                 with with_warnings(warnings):
                     obj = self._store.update_status(
                         kind, patch.obj, path.namespace, writer=writer, dry_run=patch.options.dry_run
                     )
             case _:
                 raise method_not_allowed(path.kind, _VERBS.get(request.method, ""))
-        include = include_parameter(request.query) if form.shape == "Table" else "Metadata"
-        shown = Presentation(path.kind, form, datetime.now(UTC), include, path.served.columns, path.served.list_kind)
+        shown = presentation(request.query, path.kind, form, path.served.columns)
         return answer(shown.of_object(obj), form, warnings=warnings)
 
-    async def _scale(self, request: web.Request, path: ResourcePath, form: Form) -> web.Response:
-        if request.method in ("GET", "HEAD"):
-            return answer(
-                self._scale_of(path, self._store.get(path.served.storage, path.name or "", path.namespace)), form
-            )
-        if request.method not in ("PUT", "PATCH"):
-            raise method_not_allowed(path.kind, _VERBS.get(request.method, ""))
-        options = read_write_options(request, "Update" if request.method == "PUT" else "Patch")
-        body, schema = await read_body(request), body_schema(_SCALE.group, _SCALE.version, _SCALE.kind)
-        if request.method == "PUT":
-            sent, warnings = decode(_SCALE, schema, body, media_type(request), options.validation)
-            old = self._store.get(path.served.storage, path.name or "", path.namespace)
-        else:
-            old = self._store.get(path.served.storage, path.name or "", path.namespace)
-            before = self._scale_of(path, old)
-            sent, warnings = patched(_SCALE, schema, before, body, media_type(request), options.validation)
-        check_identity(_SCALE, sent, path.namespace, path.name)
-        if causes := builtin_scale.scale_causes(sent):
-            raise invalid(_SCALE, path.name or "", causes)
-        version = (sent.get("metadata") or {}).get("resourceVersion")
-        if version and version != old["metadata"]["resourceVersion"]:
-            raise conflict(path.kind, path.name or "")
-        new = self._with_scale(path, old, sent, options.manager)
-        writer = Writer(datetime.now(UTC), options.manager, tracked=True)
-        stored = self._store.update(path.served.storage, new, path.namespace, writer=writer, dry_run=options.dry_run)
-        return answer(self._scale_of(path, stored), form, warnings=warnings)
-
-    def _scale_of(self, path: ResourcePath, obj: Object) -> Object:
-        paths = path.served.scale
-        return builtin_scale.scale_of(obj) if paths is None else scaling.scale_of(paths, obj)
-
-    def _with_scale(self, path: ResourcePath, old: Object, scale: Object, manager: str) -> Object:
-        paths = path.served.scale
-        new = builtin_scale.with_scale(old, scale) if paths is None else scaling.with_scale(paths, old, scale)
-        entries = record_scale(
-            old["metadata"].get("managedFields") or [],
-            SPEC_REPLICAS if paths is None else replicas_path(paths.spec_replicas),
-            api_version=path.kind.api_version,
-            manager=manager,
-            before=_replicas(self._scale_of(path, old)),
-            after=_replicas(scale),
-        )
-        # The version is the stored one: whether the client's was that is checked already.
-        version = old["metadata"]["resourceVersion"]
-        return with_managers({**new, "metadata": {**new["metadata"], "resourceVersion": version}}, entries)
+    async def _finalize(self, request: web.Request, path: ResourcePath, form: Form) -> web.Response:
+        """Take over the finalizers of a namespace's specification, and nothing else."""
+        options = read_write_options(request, "Update")
+        sent, warnings = await read_object(request, path, options, name=path.name)
+        old = self._store.get(NAMESPACE, path.name or "")
+        check_present(NAMESPACE, sent, old)
+        new = {**old, "spec": {**old["spec"], "finalizers": (sent.get("spec") or {}).get("finalizers") or []}}
+        if causes := builtin_causes(NAMESPACE, new, old):
+            raise invalid(NAMESPACE, path.name or "", causes)
+        stored = new if options.dry_run else self._store.amend(NAMESPACE, new)
+        return answer(presentation(request.query, NAMESPACE, form).of_object(stored), form, warnings=warnings)
 
     async def _ask_pod(self, request: web.Request, path: ResourcePath, form: Form) -> web.Response:
         kind = _BINDING if path.subresource == "binding" else _EVICTION
@@ -161,7 +127,7 @@ class Subresources:
         sent, warnings = decode(kind, schema, body, media_type(request), options.validation)
         name, now = path.name or "", timestamp(datetime.now(UTC))
         if kind is _BINDING:
-            check_binding(sent)
+            check_binding(sent, name)
             bound = bound_pod(self._store.get(POD, name, path.namespace), sent, now)
             if not options.dry_run:
                 self._store.amend(POD, bound)
@@ -186,7 +152,3 @@ class Subresources:
             namespace,
             DeleteOptions(grace_period_s=asked.get("gracePeriodSeconds"), uid=preconditions.get("uid")),
         )
-
-
-def _replicas(scale: Object) -> int:
-    return int((scale.get("spec") or {}).get("replicas") or 0)

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -15,7 +17,13 @@ from simulator.kube.store import ResourceStore
 from simulator.kube.watch_events import EventWriter
 
 BUFFERED_CHANGES = 1000
-"""A watcher that falls further behind is cut off; its client lists again."""
+"""A watcher that stays further behind is cut off; its client lists again."""
+PATIENCE_S = 1.0
+"""How long a watcher may be so far behind: one request can change more than that at once."""
+STALLED_S = 30.0
+"""A watcher that reads nothing for so long, though something waits for it, is cut off."""
+CHUNK_BYTES = 64 * 1024
+"""How much of the first events is written down at once, so that a client that does not read costs no more."""
 LONGEST_WATCH_S = (1800.0, 3600.0)
 """How long a watch lasts that does not say: something between these."""
 BOOKMARK_S = 60.0
@@ -50,7 +58,8 @@ class WatchStream:
         self._after = options.resource_version or 0
         self._waiting: asyncio.Queue[Change | None] = asyncio.Queue()
         self._transport: asyncio.Transport | None = None
-        self._first = b"".join(self._first_lines())
+        self._cut_off: asyncio.TimerHandle | None = None
+        self._first = deque(self._first_ones())
         self._stop_listening = store.listen(kind, self._on_change, self.end)
 
     async def send(self, request: web.Request) -> web.StreamResponse:
@@ -64,12 +73,14 @@ class WatchStream:
             with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout_at(ends):
                     await response.prepare(request)
-                    if self._first:
-                        await response.write(self._first)
+                    while self._first and ends > loop.time():
+                        await self._write(response, self._first_lines())
                     while lines := await self._lines_or_bookmark(ends):
-                        await response.write(lines)
+                        await self._write(response, lines)
         finally:
             self._stop_listening()
+            if self._cut_off is not None:
+                self._cut_off.cancel()
         return response
 
     def end(self) -> None:
@@ -77,24 +88,49 @@ class WatchStream:
         self._stop_listening()
         self._waiting.put_nowait(None)
 
-    def _first_lines(self) -> Iterator[bytes]:
+    def _first_ones(self) -> Iterator[Callable[[], bytes]]:
+        """What the stream begins with; each writes its line when it is called."""
         options, store = self._options, self._store
         if options.send_initial:
             store.check_version(options.resource_version)
-            for obj in store.list(self.kind, self._namespace, options.selector):
-                yield self._writer.initial(obj)
             self._after = store.version
+            for obj in store.list(self.kind, self._namespace, options.selector):
+                yield partial(self._writer.initial, obj)
             if options.bookmarks:
-                yield self._writer.bookmark(store.version, end_of_initial=True)
+                yield partial(self._writer.bookmark, self._after, end_of_initial=True)
         elif options.resource_version:
             for change in store.history(self.kind).since(self._after):
-                yield self._seen(change)
+                yield partial(self._seen, change)
+
+    def _first_lines(self) -> bytes:
+        lines, size = [], 0
+        while self._first and size < CHUNK_BYTES:
+            lines.append(self._first.popleft()())
+            size += len(lines[-1])
+        return b"".join(lines)
+
+    async def _write(self, response: web.StreamResponse, lines: bytes) -> None:
+        if not lines:
+            return
+        try:
+            async with asyncio.timeout(STALLED_S):
+                await response.write(lines)
+        except TimeoutError:
+            self._abort("watcher reads nothing, cut off")
+            raise
 
     def _on_change(self, change: Change) -> None:
-        if self._waiting.qsize() < BUFFERED_CHANGES:
-            self._waiting.put_nowait(change)
-            return
-        _log.warning("watcher too slow, cut off", kind=self.kind.resource, behind=BUFFERED_CHANGES)
+        self._waiting.put_nowait(change)
+        if self._waiting.qsize() > BUFFERED_CHANGES and self._cut_off is None:
+            self._cut_off = asyncio.get_running_loop().call_later(PATIENCE_S, self._cut_off_if_behind)
+
+    def _cut_off_if_behind(self) -> None:
+        self._cut_off = None
+        if self._waiting.qsize() > BUFFERED_CHANGES:
+            self._abort("watcher too slow, cut off")
+
+    def _abort(self, event: str) -> None:
+        _log.warning(event, kind=self.kind.resource, behind=self._waiting.qsize())
         self.end()
         if self._transport is not None:
             self._transport.abort()

@@ -58,7 +58,7 @@ def dry_run_causes(query: Mapping[str, list[str]]) -> list[Cause]:
     values = _dry_run(query)
     if set(values) <= {"All"}:
         return []
-    shown = " ".join(f'"{value}"' for value in values)
+    shown = ",".join(f'"{value}"' for value in values)
     return [Cause("FieldValueNotSupported", f'Unsupported value: [{shown}]: supported values: "All"', "dryRun")]
 
 

@@ -8,7 +8,9 @@ from datetime import datetime
 
 from simulator.kube.apply.updating import record_update
 from simulator.kube.builtin.admission import admitted_pod
+from simulator.kube.builtin.canonical import canonical
 from simulator.kube.builtin.defaults import with_builtin_defaults
+from simulator.kube.builtin.metadata_rules import immutable_metadata_causes
 from simulator.kube.builtin.preparation import (
     prepare_builtin_create,
     prepare_builtin_status,
@@ -19,9 +21,12 @@ from simulator.kube.builtin.service_addresses import taken_by, with_addresses
 from simulator.kube.builtin.warnings import builtin_warnings
 from simulator.kube.crd_rules import crd_causes
 from simulator.kube.crds import with_crd_defaults, with_stored_version
+from simulator.kube.custom_rules import custom_rule_causes
 from simulator.kube.kinds import (
+    CLUSTER_ROLE,
     CUSTOM_RESOURCE_DEFINITION,
     POD,
+    ROLE,
     SERVICE,
     SERVICE_ACCOUNT,
     UNCONDITIONAL_UPDATE_REFUSED,
@@ -40,6 +45,8 @@ from simulator.kube.strategy import (
     with_generation,
     with_managers,
 )
+
+_WITH_RULES = (ROLE, CLUSTER_ROLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ def created(
     kind = served.kind
     _check_kind(kind, obj)
     complete = completed(served, obj)
-    entries = _entries(served, None, complete, writer, "")
+    entries = _entries(served, None, _as_tracked(kind, obj, complete), writer, "")
     new = with_managers(
         prepare_create(kind, complete, namespace=namespace, name=name, uid=uid, now=writer.now), entries
     )
@@ -89,7 +96,7 @@ def created(
         new = with_addresses(new, None, taken_by(around.every(SERVICE, None)))
     if kind == CUSTOM_RESOURCE_DEFINITION:
         new = with_stored_version(new)
-    _check(kind, new, _causes(served, new, None))
+    _check(kind, new, _causes(served, new, None, writer))
     writer.warnings.extend(builtin_warnings(kind, new, None))
     return new
 
@@ -103,7 +110,7 @@ def updated(served: Served, old: Object, obj: Object, *, writer: Writer, around:
     kind = served.kind
     _check_kind(kind, obj)
     complete = completed(served, obj)
-    entries = _entries(served, old, complete, writer, "")
+    entries = _entries(served, old, _as_tracked(kind, obj, complete), writer, "")
     new = with_managers(prepare_update(kind, old, complete), entries)
     if not kind.custom:
         new = prepare_builtin_update(kind, new, old)
@@ -112,8 +119,9 @@ def updated(served: Served, old: Object, obj: Object, *, writer: Writer, around:
         new = with_addresses(new, old, taken_by(others))
     if kind == CUSTOM_RESOURCE_DEFINITION:
         new = with_stored_version(new, old)
-    new = with_generation(kind, old, new)
-    _check(kind, new, _causes(served, new, old))
+    new = with_generation(kind, old, new, obj)
+    fixed = immutable_metadata_causes(complete.get("metadata") or {}, old["metadata"])
+    _check(kind, new, [*fixed, *_causes(served, new, old, writer)])
     writer.warnings.extend(builtin_warnings(kind, new, old))
     return new
 
@@ -132,6 +140,7 @@ def status_updated(served: Served, old: Object, obj: Object, *, writer: Writer) 
         causes = schema_causes(served.schema, new, old, status_only=True)
         if served.scale is not None:
             causes += scale_causes(served.scale, new, status_only=True)
+        causes += custom_rule_causes(served.schema, new, old, causes, writer.warnings)
     else:
         kept = with_managers(prepare_update(kind, old, complete), entries)
         status = complete.get("status")
@@ -161,13 +170,30 @@ def check_present(kind: Kind, obj: Object, old: Object) -> None:
         raise conflict(kind, name)
 
 
+def as_new(kind: Kind, obj: Object, namespace: str | None) -> Object:
+    """The object of an update that is to make it: of which version it was does not matter.
+
+    Raises:
+        ApiFailure: 409; it says which object it is to replace, and there is none.
+    """
+    metadata = obj.get("metadata") or {}
+    if metadata.get("uid"):
+        raise wrong_uid(kind, namespace, metadata.get("name") or "", metadata["uid"], "")
+    return {**obj, "metadata": {name: value for name, value in metadata.items() if name != "resourceVersion"}}
+
+
 def completed(served: Served, obj: Object) -> Object:
     """The object with the defaults of its kind."""
     if served.kind.custom:
         return with_defaults(served.schema, obj)
     if served.kind == CUSTOM_RESOURCE_DEFINITION:
-        return with_crd_defaults(obj)
+        return with_crd_defaults(canonical(served.kind, obj))
     return with_builtin_defaults(served.kind, obj)
+
+
+def _as_tracked(kind: Kind, obj: Object, complete: Object) -> Object:
+    """The complete object as its managers have it: no rules at all is still an empty list there where one was sent."""
+    return {**complete, "rules": []} if kind in _WITH_RULES and obj.get("rules") == [] else complete
 
 
 def _entries(served: Served, old: Object | None, new: Object, writer: Writer, subresource: str) -> list[Object]:
@@ -185,7 +211,7 @@ def _admitted(kind: Kind, new: Object, namespace: str | None, around: Surroundin
     return admitted_pod(new, lambda name: around.find(SERVICE_ACCOUNT, name, namespace), around.suffix)
 
 
-def _causes(served: Served, new: Object, old: Object | None) -> list[Cause]:
+def _causes(served: Served, new: Object, old: Object | None, writer: Writer) -> list[Cause]:
     causes = builtin_causes(served.kind, new, old)
     if served.kind == CUSTOM_RESOURCE_DEFINITION:
         causes += crd_causes(new, old)
@@ -193,6 +219,7 @@ def _causes(served: Served, new: Object, old: Object | None) -> list[Cause]:
         causes += schema_causes(served.schema, new, old)
         if served.scale is not None:
             causes += scale_causes(served.scale, new)
+        causes += custom_rule_causes(served.schema, new, old, causes, writer.warnings)
     return causes
 
 

@@ -1,12 +1,15 @@
-"""How fast is the embedded Kubernetes API? `python tests/bench/kube.py`; prints a table.
+"""How fast is the embedded Kubernetes API? `python tests/bench/kube.py`, with `--json` for machines.
 
-The API is a process of its own; one client here makes 16 requests at a time, over TLS. Figures depend on the machine
-and on what else it does. A run takes well under a minute, and leaves no process and no file.
+The API is a process of its own; one client here makes 16 requests at a time, over TLS. Then units are applied by
+kubectl to a whole platform. Figures depend on the machine and on what else it does. A run takes about a minute, and
+leaves no process and no file.
 """
 
+import argparse
 import asyncio
 import base64
 import json
+import logging
 import ssl
 import sys
 import tempfile
@@ -19,16 +22,19 @@ from typing import Any, Final
 sys.path[0] = str(Path(__file__).parents[2])
 
 import aiohttp  # noqa: E402
+import msgspec  # noqa: E402
 import psutil  # noqa: E402
 import yaml  # noqa: E402
 
+from simulator.cli.output import configure_logs  # noqa: E402
 from simulator.gpuunit import ACTIVE_NAMESPACE  # noqa: E402
 from simulator.kube.kinds import GPUUNIT  # noqa: E402
 from simulator.kube.server import KubeServer  # noqa: E402
 from simulator.kube.store import ResourceStore  # noqa: E402
+from tests.bench.kube_ready import Start, median_start, unit_object  # noqa: E402
+from tests.kubectl import kubectl_or_reason  # noqa: E402
 
-OBJECTS: Final = 1000
-WATCHERS: Final = 50
+LISTS: Final = 20
 AT_A_TIME: Final = 16
 WAIT_S: Final = 120
 PATH: Final = f"apis/{GPUUNIT.api_version}/namespaces/{ACTIVE_NAMESPACE}/{GPUUNIT.plural}"
@@ -44,89 +50,125 @@ async def serve(kubeconfig: Path) -> None:
         await asyncio.to_thread(sys.stdin.read)
 
 
-async def measure() -> None:
-    """Start the API, and print the figures."""
+class Figures(msgspec.Struct, frozen=True):
+    """What was found; `start` is None where there is no kubectl."""
+
+    objects: int
+    watchers: int
+    creates_per_second: float
+    gets_per_second: float
+    patches_per_second: float
+    listed_objects_per_second: float
+    watch_events_per_second: float
+    mebibytes_per_1000_objects: float
+    start: Start | None = None
+
+
+async def measure(objects: int, watchers: int, starts: int) -> Figures:
+    """Start the API and measure it; then a platform."""
     with tempfile.TemporaryDirectory() as directory:
         kubeconfig = Path(directory) / "kubeconfig"
         process = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, str(kubeconfig), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+            sys.executable, __file__, "--serve", str(kubeconfig),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             async with asyncio.timeout(WAIT_S):
                 await process.stdout.readline()
                 async with _session(kubeconfig) as session:
-                    await _figures(session, psutil.Process(process.pid))
+                    figures = await _Measurement(session, objects, watchers).figures(psutil.Process(process.pid))
                 process.stdin.close()
                 await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        kubectl = kubectl_or_reason()
+        start = await median_start(kubectl, Path(directory), starts) if isinstance(kubectl, Path) else None
+        return msgspec.structs.replace(figures, start=start)
 
 
-async def _figures(session: aiohttp.ClientSession, server: psutil.Process) -> None:
-    await _post(session, "warm-up")
-    before = server.memory_info().rss
-    _say("create", await _per_second(lambda number: _post(session, f"unit-{number}")), "requests/s")
-    memory = (server.memory_info().rss - before) / OBJECTS
-    _say("get", await _per_second(lambda number: _get(session, f"unit-{number}")), "requests/s")
-    _say("merge patch", await _per_second(lambda number: _patch(session, f"unit-{number}", number)), "requests/s")
-    _say("memory per 1,000 objects", memory * 1000 / 2**20, "MiB")
-    _say(f"watch, {WATCHERS} watchers of {OBJECTS} changes", await _fan_out(session), "events/s")
+class _Measurement:
+    """Requests of one session, for so many objects each."""
 
+    def __init__(self, session: aiohttp.ClientSession, objects: int, watchers: int) -> None:
+        self._session = session
+        self._objects = objects
+        self._watchers = watchers
 
-async def _per_second(call: Callable[[int], Awaitable[None]]) -> float:
-    numbers = iter(range(OBJECTS))
+    async def figures(self, server: psutil.Process) -> Figures:
+        session = self._session
+        await _post(session, "warm-up")
+        before = server.memory_info().rss
+        creates = await self._per_second(lambda number: _post(session, f"unit-{number}"))
+        grown = server.memory_info().rss - before
+        return Figures(
+            objects=self._objects,
+            watchers=self._watchers,
+            creates_per_second=creates,
+            gets_per_second=await self._per_second(lambda number: _get(session, f"{PATH}/unit-{number}")),
+            patches_per_second=await self._patches_per_second(0),
+            listed_objects_per_second=await self._listed_per_second(),
+            watch_events_per_second=await self._fan_out(),
+            mebibytes_per_1000_objects=grown / self._objects * 1000 / 2**20,
+        )
 
-    async def caller() -> None:
-        for number in numbers:
-            await call(number)
+    async def _per_second(self, call: Callable[[int], Awaitable[object]]) -> float:
+        numbers = iter(range(self._objects))
 
-    began = time.perf_counter()
-    async with asyncio.TaskGroup() as callers:
-        for _ in range(AT_A_TIME):
-            callers.create_task(caller())
-    return OBJECTS / (time.perf_counter() - began)
+        async def caller() -> None:
+            for number in numbers:
+                await call(number)
 
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(AT_A_TIME):
+                callers.create_task(caller())
+        return self._objects / (time.perf_counter() - began)
 
-async def _fan_out(session: aiohttp.ClientSession) -> float:
-    """Events per second that all watchers together were given."""
-    async with session.get(PATH, params={"limit": "1"}) as response:
-        version = (await response.json())["metadata"]["resourceVersion"]
-    watches = [await session.get(PATH, params={"watch": "true", "resourceVersion": version}) for _ in range(WATCHERS)]
-    began = time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
+    async def _patches_per_second(self, value: int) -> float:
+        """No patch repeats a value, so each is a change."""
+        return await self._per_second(lambda number: _patch(self._session, f"unit-{number}", value + number))
+
+    async def _listed_per_second(self) -> float:
+        began = time.perf_counter()
+        found = [len(json.loads(await _get(self._session, PATH))["items"]) for _ in range(LISTS)]
+        took_s = time.perf_counter() - began
+        assert found == [self._objects + 1] * LISTS
+        return sum(found) / took_s
+
+    async def _fan_out(self) -> float:
+        """Events per second that all watchers together were given."""
+        version = json.loads(await _get(self._session, f"{PATH}?limit=1"))["metadata"]["resourceVersion"]
+        query = {"watch": "true", "resourceVersion": version}
+        watches = [await self._session.get(PATH, params=query) for _ in range(self._watchers)]
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for watch in watches:
+                tasks.create_task(self._follow(watch))
+            tasks.create_task(self._patches_per_second(self._objects))
+        took_s = time.perf_counter() - began
         for watch in watches:
-            tasks.create_task(_follow(watch))
-        tasks.create_task(_per_second_of_changes(session))
-    took_s = time.perf_counter() - began
-    for watch in watches:
-        watch.close()
-    return OBJECTS * WATCHERS / took_s
+            watch.close()
+        return self._objects * self._watchers / took_s
 
-
-async def _per_second_of_changes(session: aiohttp.ClientSession) -> None:
-    await _per_second(lambda number: _patch(session, f"unit-{number}", OBJECTS + number))
-
-
-async def _follow(watch: aiohttp.ClientResponse) -> None:
-    for _ in range(OBJECTS):
-        assert await watch.content.readline()
+    async def _follow(self, watch: aiohttp.ClientResponse) -> None:
+        for _ in range(self._objects):
+            assert await watch.content.readline()
 
 
 async def _post(session: aiohttp.ClientSession, name: str) -> None:
-    spec = {"specName": "s1", "gpu": 1, "image": "busybox:1", "serverless": {"enabled": True, "requestID": "pool"}}
-    unit = {"apiVersion": GPUUNIT.api_version, "kind": GPUUNIT.kind, "metadata": {"name": name}, "spec": spec}
+    unit = unit_object(name, "busybox:1")
     async with session.post(PATH, json=unit) as response:
         assert response.status == 201, await response.text()
 
 
-async def _get(session: aiohttp.ClientSession, name: str) -> None:
-    async with session.get(f"{PATH}/{name}") as response:
+async def _get(session: aiohttp.ClientSession, path: str) -> bytes:
+    async with session.get(path) as response:
         assert response.status == 200, await response.text()
-        await response.read()
+        return await response.read()
 
 
 async def _patch(session: aiohttp.ClientSession, name: str, number: int) -> None:
@@ -152,9 +194,40 @@ def _decoded(data: str) -> str:
     return base64.b64decode(data).decode()
 
 
-def _say(name: str, figure: float, unit: str) -> None:
-    sys.stdout.write(f"{name:40} {figure:10,.1f} {unit}\n")
+def _table(figures: Figures) -> str:
+    rows = [
+        ("create", figures.creates_per_second, "requests/s"),
+        ("get", figures.gets_per_second, "requests/s"),
+        ("merge patch", figures.patches_per_second, "requests/s"),
+        (f"list of {figures.objects:,}", figures.listed_objects_per_second, "objects/s"),
+        (f"{figures.watchers} watchers of {figures.objects:,} changes", figures.watch_events_per_second, "events/s"),
+        ("memory per 1,000 objects", figures.mebibytes_per_1000_objects, "MiB"),
+    ]
+    if figures.start is not None:
+        rows += [
+            ("kubectl apply to Ready", figures.start.apply_to_ready_s, "s"),
+            ("of this, kubectl itself", figures.start.kubectl_s, "s"),
+            ("from the object to Ready", figures.start.created_to_ready_s, "s"),
+        ]
+    return "".join(f"{name:40} {figure:10,.2f} {unit}\n" for name, figure, unit in rows)
+
+
+def main() -> None:
+    """What the command line asks for."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--objects", type=int, default=1000)
+    arguments.add_argument("--watchers", type=int, default=50)
+    arguments.add_argument("--starts", type=int, default=9, help="units to apply by kubectl")
+    arguments.add_argument("--json", action="store_true")
+    arguments.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    chosen = arguments.parse_args()
+    configure_logs(logging.WARNING)
+    if chosen.serve:
+        asyncio.run(serve(chosen.serve))
+        return
+    figures = asyncio.run(measure(chosen.objects, chosen.watchers, chosen.starts))
+    sys.stdout.write(msgspec.json.encode(figures).decode() + "\n" if chosen.json else _table(figures))
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])) if len(sys.argv) > 1 else measure())
+    main()

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.kubectl import needs_kubectl
+
 pytestmark = pytest.mark.e2e
 
 SIDECAR = Path(__file__).with_name("sidecar.py")
 PATH = Path(__file__).with_name("path.py")
+KUBE = Path(__file__).with_name("kube.py")
 KINDS = [("ours", 1), ("plain", 1), ("ours", 8), ("plain", 8), ("ours", 64), ("plain", 64)]
 
 
@@ -67,3 +70,15 @@ def test_a_tiny_run_of_whole_paths_reports_every_measurement_and_that_nothing_wa
     figures = [row[name] for row in rows for name in ("per_second", "p50_us", "p50_to_floor", "completed_per_second")]
     assert all(figure > 0 for figure in figures)
     assert [set(goal) for goal in report["goals"]] == [{"what", "figure", "first", "then", "at_least"}] * 13
+
+
+@needs_kubectl
+def test_a_tiny_run_of_the_kubernetes_api_measures_all_and_nothing_was_lost() -> None:
+    command = [sys.executable, str(KUBE), "--objects", "30", "--watchers", "3", "--starts", "1", "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads(ended.stdout)
+    start = figures.pop("start")
+    assert {name for name, figure in figures.items() if figure > 0} >= set(figures) - {"mebibytes_per_1000_objects"}
+    assert 0 < start["created_to_ready_s"] < start["apply_to_ready_s"]
+    assert start["kubectl_s"] > 0

@@ -20,7 +20,7 @@ from simulator.kube.builtin.rules import builtin_status_causes
 from simulator.kube.builtin.scale import scale_causes, scale_of, with_scale
 from simulator.kube.builtin.selector_rules import selector_text, selects
 from simulator.kube.builtin.service_addresses import Taken, taken_by, with_addresses
-from simulator.kube.kinds import DEPLOYMENT, POD, SERVICE, STATEFUL_SET, Kind, Object
+from simulator.kube.kinds import DEPLOYMENT, NETWORK_POLICY, POD, SERVICE, STATEFUL_SET, Kind, Object
 from simulator.kube.status import ApiFailure
 
 NOW = "2026-01-01T00:00:00Z"
@@ -176,7 +176,7 @@ def test_scale_shows_and_takes_the_number_of_pods() -> None:
 
 def test_binding_assigns_a_pod_once() -> None:
     binding = {"metadata": {"name": "p", "labels": {"l": "1"}, "annotations": {"q": "r"}}, "target": {"name": "n"}}
-    check_binding(binding)
+    check_binding(binding, "p")
     bound = bound_pod(pod(), binding, NOW)
     assert (bound["spec"]["nodeName"], bound["metadata"]["labels"]) == ("n", {"l": "1"})
     assert bound["status"]["conditions"] == [
@@ -191,7 +191,13 @@ def test_binding_assigns_a_pod_once() -> None:
 
 def test_a_binding_without_a_node_is_refused() -> None:
     with pytest.raises(ApiFailure, match=r"\[target.kind: Unsupported value: \"Foo\".*, target.name: Required value\]"):
-        check_binding({"target": {"kind": "Foo"}})
+        check_binding({"metadata": {"name": "p"}, "target": {"kind": "Foo"}}, "p")
+
+
+def test_a_binding_of_another_pod_is_refused() -> None:
+    with pytest.raises(ApiFailure, match="name in URL does not match name in Binding object") as caught:
+        check_binding({"target": {"name": "n"}}, "p")
+    assert caught.value.code == 400
 
 
 def budget(allowed: int, **status: int) -> Object:
@@ -291,8 +297,25 @@ def test_counts_of_pods_fit_together(kind: Kind, status: Object, fields: list[st
 
 def test_what_the_generation_counts() -> None:
     old = {"metadata": {"annotations": {"a": "1"}}, "spec": {"replicas": 1}, "status": {"replicas": 0}}
-    assert not counts_as_change(DEPLOYMENT, {**old, "status": {"replicas": 1}}, old)
-    assert not counts_as_change(DEPLOYMENT, {**old, "metadata": {"annotations": {"a": "1"}, "labels": {"b": "c"}}}, old)
-    assert counts_as_change(DEPLOYMENT, {**old, "metadata": {}}, old)
-    assert not counts_as_change(POD, {**old, "metadata": {}}, old)
-    assert counts_as_change(POD, {**old, "spec": {}}, old)
+    relabelled = {**old, "metadata": {"annotations": {"a": "1"}, "labels": {"b": "c"}}}
+    assert not counts_as_change(DEPLOYMENT, {**old, "status": {"replicas": 1}}, old, {})
+    assert not counts_as_change(DEPLOYMENT, relabelled, old, {})
+    assert counts_as_change(DEPLOYMENT, {**old, "metadata": {}}, old, {})
+    assert not counts_as_change(POD, {**old, "metadata": {}}, old, {})
+    assert counts_as_change(POD, {**old, "spec": {}}, old, {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "counts"),
+    [
+        ({"podSelector": {}}, False),
+        ({"podSelector": {}, "policyTypes": []}, False),
+        ({"podSelector": {}, "ingress": []}, True),
+        ({"podSelector": {"matchLabels": {}}}, True),
+    ],
+)
+def test_an_empty_list_that_is_not_stored_is_a_change_of_a_network_policy(spec: Object, counts: bool) -> None:
+    sent = {"metadata": {"name": "p"}, "spec": spec}
+    policy = with_builtin_defaults(NETWORK_POLICY, sent)
+    assert policy["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    assert counts_as_change(NETWORK_POLICY, policy, policy, sent) == counts

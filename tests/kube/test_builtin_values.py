@@ -7,9 +7,25 @@ from simulator.kube.builtin.canonical import canonical
 from simulator.kube.builtin.defaults import with_builtin_defaults
 from simulator.kube.builtin.pod_defaults import pull_policy
 from simulator.kube.builtin.quantities import QuantityError, parse_quantity
+from simulator.kube.builtin.rules import builtin_causes
 from simulator.kube.builtin.times import MICROSECONDS, SECONDS, TimeError, canonical_time
-from simulator.kube.kinds import DEPLOYMENT, EVENT, NODE, POD, ROLE, SECRET, STATEFUL_SET, Kind, Object
+from simulator.kube.builtin.warnings import builtin_warnings
+from simulator.kube.kinds import (
+    CUSTOM_RESOURCE_DEFINITION,
+    DEPLOYMENT,
+    EVENT,
+    GPUUNIT,
+    LEASE,
+    NODE,
+    POD,
+    ROLE,
+    SECRET,
+    STATEFUL_SET,
+    Kind,
+    Object,
+)
 from simulator.kube.status import ApiFailure
+from tests.kube.samples import sample
 
 
 @pytest.mark.parametrize(
@@ -49,6 +65,8 @@ def test_a_quantity_is_written_in_one_way(text: str, written: str) -> None:
         ("abc", "must match the regular expression"),
         ("1.5.5", "must match the regular expression"),
         ("1 Mi", "must match the regular expression"),
+        ("9" * 5000, "must match the regular expression"),
+        (f"1e{'9' * 5000}", "must match the regular expression"),
         ("1KK", "unable to parse quantity's suffix"),
         ("1e", "unable to parse quantity's suffix"),
     ],
@@ -194,3 +212,17 @@ def test_what_cannot_be_read_is_a_bad_request(kind: Kind, sent: Object, problem:
     with pytest.raises(ApiFailure, match=problem) as caught:
         with_builtin_defaults(kind, sent)
     assert caught.value.code == 400
+
+
+def test_a_client_is_warned_of_finalizers_that_it_adds_to_a_custom_resource() -> None:
+    one, both = ({"metadata": {"finalizers": names}} for names in (["plain"], ["plain", "more", "a.b/c"]))
+    [warning] = builtin_warnings(GPUUNIT, both, one)
+    assert warning.startswith('metadata.finalizers: "more": prefer a domain-qualified finalizer name')
+    assert len(builtin_warnings(GPUUNIT, one, None)) == 1
+    assert builtin_warnings(LEASE, one, None) == builtin_warnings(CUSTOM_RESOURCE_DEFINITION, one, None) == []
+
+
+@pytest.mark.parametrize(("kind", "problems"), [(ROLE, 1), (LEASE, 0)])
+def test_which_kinds_have_finalizers_of_any_name(kind: Kind, problems: int) -> None:
+    obj = sample(kind, "a", finalizers=["plain"])
+    assert len([one for one in builtin_causes(kind, obj, None) if one.field == "metadata.finalizers[0]"]) == problems

@@ -77,6 +77,8 @@ async def test_the_second_of_two_writers_gets_a_conflict(cluster: Cluster) -> No
         await cluster.update(GPUUNIT, {**stale, "spec": {"specName": "s", "gpu": 3}})
     with pytest.raises(ConflictError):
         await cluster.update_status(GPUUNIT, {**stale, "status": {"phase": "Ready"}})
+    with pytest.raises(ConflictError, match="field is immutable"):
+        await cluster.patch(GPUUNIT, "u1", {"metadata": {"uid": "of-another"}}, NS)
     assert await cluster.get(GPUUNIT, "u1", NS) == fresh
 
 

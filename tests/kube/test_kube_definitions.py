@@ -164,3 +164,86 @@ async def test_each_version_shows_every_object(
             assert (await response.json())["apiVersion"] == written
         async with asyncio.timeout(WAIT_S), session.get(f"{path}?watch=1") as watch:
             assert json.loads(await watch.content.readline())["object"]["apiVersion"] == written
+
+
+def with_versions(store: ResourceStore, *, served: tuple[str, ...], stored: str = "v1alpha1") -> None:
+    [version] = store.get(CUSTOM_RESOURCE_DEFINITION, UNITS)["spec"]["versions"]
+    names = ("v1alpha1", "v1")
+    versions = [{**version, "name": name, "served": name in served, "storage": name == stored} for name in names]
+    redefined(store, {"spec": {"versions": versions}})
+
+
+def test_objects_go_with_their_definition_though_no_version_is_served(store: ResourceStore) -> None:
+    definition = store.get(CUSTOM_RESOURCE_DEFINITION, UNITS)
+    held = unit(store, "held", finalizers=[HOLD])
+    with_versions(store, served=())
+    assert store.registry.at("runtime.lokiwager.io", "v1alpha1", "gpuunits") is None
+    store.delete(CUSTOM_RESOURCE_DEFINITION, UNITS)
+    assert store.holds(CUSTOM_RESOURCE_DEFINITION, UNITS)
+    store.update(GPUUNIT, merge_patch(store.get(GPUUNIT, "held", NS), {"metadata": {"finalizers": None}}), NS)
+    assert not store.holds(CUSTOM_RESOURCE_DEFINITION, UNITS)
+    store.create(CUSTOM_RESOURCE_DEFINITION, {"metadata": {"name": UNITS}, "spec": definition["spec"]})
+    assert store.list(GPUUNIT) == []
+    assert unit(store, "held")["metadata"]["uid"] != held["metadata"]["uid"]
+
+
+async def test_objects_are_written_in_a_version_in_which_they_are_not_stored(
+    session: aiohttp.ClientSession, store: ResourceStore
+) -> None:
+    with_versions(store, served=("v1",))
+    body = {**sample(GPUUNIT, "u"), "apiVersion": "runtime.lokiwager.io/v1"}
+    async with session.post(PATHS.format("v1"), json=body) as response:
+        assert (response.status, (await response.json())["apiVersion"]) == (201, "runtime.lokiwager.io/v1")
+    async with session.get(PATHS.format("v1alpha1")) as response:
+        assert response.status == 404
+
+
+def add_rivals(store: ResourceStore) -> None:
+    """Add two definitions that make the same kind, of which the first is served."""
+    first = sample(CUSTOM_RESOURCE_DEFINITION)
+    second = merge_patch(first, {"metadata": {"name": "others.example.com"}, "spec": {"names": {"plural": "others"}}})
+    for definition in (first, second):
+        store.create(CUSTOM_RESOURCE_DEFINITION, definition)
+
+
+def test_a_definition_is_served_when_its_names_become_free(store: ResourceStore) -> None:
+    add_rivals(store)
+    assert store.registry.at("example.com", "v1", "others") is None
+    store.delete(CUSTOM_RESOURCE_DEFINITION, "things.example.com")
+    assert store.registry.at("example.com", "v1", "others") is not None
+    conditions = store.get(CUSTOM_RESOURCE_DEFINITION, "others.example.com")["status"]["conditions"]
+    assert [(one["type"], one["status"]) for one in conditions] == [("NamesAccepted", "True"), ("Established", "True")]
+
+
+def test_names_that_are_asked_for_later_are_served_when_they_are_accepted(store: ResourceStore) -> None:
+    add_rivals(store)
+    names = {"kind": "Other", "listKind": "OtherList", "singular": "other", "shortNames": ["th"]}
+    other = store.get(CUSTOM_RESOURCE_DEFINITION, "others.example.com")
+    store.update(CUSTOM_RESOURCE_DEFINITION, merge_patch(other, {"spec": {"names": names}}))
+    thing = store.get(CUSTOM_RESOURCE_DEFINITION, "things.example.com")
+    store.update(CUSTOM_RESOURCE_DEFINITION, merge_patch(thing, {"spec": {"names": {"shortNames": ["th"]}}}))
+    served = store.registry.at("example.com", "v1", "things")
+    assert served is not None
+    assert served.kind.short_names == ()
+    store.delete(CUSTOM_RESOURCE_DEFINITION, "others.example.com")
+    served = store.registry.at("example.com", "v1", "things")
+    assert served is not None
+    assert served.kind.short_names == ("th",)
+
+
+async def test_a_watch_ends_when_what_its_definition_makes_changes(
+    session: aiohttp.ClientSession, store: ResourceStore
+) -> None:
+    unit(store, "u")
+    async with asyncio.timeout(WAIT_S), session.get(f"{PATHS.format('v1alpha1')}?watch=1") as watch:
+        assert json.loads(await watch.content.readline())["type"] == "ADDED"
+        redefined(store, {"spec": {"names": {"shortNames": ["gu"]}}})
+        assert await watch.content.read() == b""
+
+
+def test_nothing_can_be_written_to_a_resource_that_ends_but_deletes(store: ResourceStore) -> None:
+    unit(store, "held", finalizers=[HOLD])
+    store.delete(CUSTOM_RESOURCE_DEFINITION, UNITS)
+    served = store.registry.at("runtime.lokiwager.io", "v1alpha1", "gpuunits")
+    assert served is not None
+    assert served.verbs == ("delete", "deletecollection", "get", "list", "watch")

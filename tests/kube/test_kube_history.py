@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.kube.kinds import GPUUNIT, Object
@@ -42,6 +42,7 @@ def take(store: ResourceStore, action: str, name: str, value: str) -> None:
         assert failure.code in (404, 409)  # noqa: PT017 - which step fails depends on the ones before
 
 
+@settings(deadline=None)
 @given(before=st.lists(STEPS, max_size=8), after=st.lists(STEPS, max_size=16), labels=st.sampled_from(["", "app=a"]))
 def test_a_list_and_the_changes_since_make_the_next_list(
     before: list[tuple[str, str, str]], after: list[tuple[str, str, str]], labels: str

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.kube.kinds import GPUUNIT, SECRET
+from simulator.kube.kinds import CONFIG_MAP, GPUUNIT, SECRET
 from simulator.kube.store import ResourceStore
 from tests.kube.samples import NS, sample
 from tests.kubectl import needs_kubectl, run_kubectl
@@ -54,3 +54,17 @@ async def test_kubectl_reads_patches_and_deletes(store: ResourceStore, kubectl: 
         1,
         'Error from server (NotFound): gpuunits.runtime.lokiwager.io "u1" not found',
     )
+
+
+async def test_kubectl_applies_a_list_after_a_look_at_its_items(
+    store: ResourceStore, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}}
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [item]}))
+    assert await kubectl("apply", "-n", NS, "-f", str(listed)) == (0, "configmap/c created")
+    listed.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [{**item, "dat": {}}]}))
+    code, output = await kubectl("apply", "-n", NS, "-f", str(listed))
+    assert code == 1
+    assert 'unknown field "dat" in io.k8s.api.core.v1.ConfigMap' in output
+    assert store.get(CONFIG_MAP, "c", NS)["data"] == {"a": "1"}

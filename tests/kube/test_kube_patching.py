@@ -229,8 +229,7 @@ def test_what_is_no_configuration(text: bytes, problem: str) -> None:
 def test_a_key_that_stands_twice_in_a_configuration() -> None:
     config, findings = read_config(b"spec:\n  gpu: 1\n  gpu: 2\n")
     assert config == {"spec": {"gpu": 2}}
-    text = 'error converting YAML to JSON: yaml: unmarshal errors:\n  line 3: key "gpu" already set in map'
-    assert config_warnings(findings, "Warn") == [text]
+    assert config_warnings(findings, "Warn") == ['line 3: key "gpu" already set in map']
     assert config_warnings(findings, "Ignore") == []
     with pytest.raises(ApiFailure, match="error strict decoding YAML: ") as caught:
         config_warnings(findings, "Strict")

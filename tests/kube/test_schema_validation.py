@@ -93,6 +93,16 @@ def test_a_write_to_the_status_is_checked_within_it(probe: Served) -> None:
     )
 
 
+@pytest.mark.parametrize("status_only", [False, True])
+def test_lists_whose_items_already_did_not_differ_may_stay_so(status_only: bool) -> None:
+    names = {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"}
+    schema = schema_of_crd({"type": "object", "properties": {"status": {"type": "object", "properties": {"l": names}}}})
+    twice, once = {"status": {"l": ["a", "a"]}}, {"status": {"l": ["a"]}}
+    found = schema_causes(schema, twice, once, status_only=status_only)
+    assert told(found) == [("status.l[1]", "FieldValueDuplicate", 'Duplicate value: "a"')]
+    assert schema_causes(schema, {"status": {"l": ["b", "b"]}}, twice, status_only=status_only) == []
+
+
 def test_established_definitions_keep_scope_and_names() -> None:
     [case] = [case for case in cases("crds.jsonl") if not case["causes"]][:1]
     old = with_stored_version(with_crd_defaults(case["crd"]))

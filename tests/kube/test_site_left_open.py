@@ -7,11 +7,14 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
+import psutil
 import pytest
 
 from simulator.kube.access.credentials import Credentials
 from simulator.kube.access.serving import HOST
 from simulator.kube.client import Cluster
+from simulator.kube.closing_transport import ClosingTransport
 from simulator.kube.kinds import GPUUNIT
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
@@ -61,6 +64,29 @@ def test_request_that_is_cancelled_in_the_middle_of_the_handshake(tmp_path: Path
             await asyncio.wait([request])
 
     assert left_open(scenario()) == []
+
+
+@pytest.mark.timeout(180)
+def test_request_that_is_cancelled_at_any_time(credentials: Credentials) -> None:
+    trusted = ssl.create_default_context(cadata=credentials.server.authority.decode())
+
+    async def scenario(begin: Begin) -> None:
+        async with KubeServer(ResourceStore(), credentials=credentials) as server:
+            try:
+                async with httpx2.AsyncClient(transport=ClosingTransport(trusted)) as client:
+                    begin()
+                    assert (await client.get(f"{server.url}/version")).status_code == 200
+            finally:  # before the server ends what its clients left
+                await asyncio.sleep(0)
+                assert connections_to(port_of(server)) == []
+
+    assert left_open_by_turn(scenario) == {}
+
+
+def connections_to(port: int) -> list[int]:
+    """Descriptors of this process that are connected to a port."""
+    found = psutil.Process().net_connections("tcp")
+    return [each.fd for each in found if each.fd != -1 and getattr(each.raddr, "port", None) == port]
 
 
 def test_server_whose_client_never_says_goodbye(credentials: Credentials) -> None:

@@ -5,7 +5,14 @@ from datetime import datetime
 from typing import Any, cast
 
 from simulator.kube.apply.comparison import Comparison, compare
-from simulator.kube.apply.failures import apply_conflict, live_failure, not_convertible, typed_failure, wrong_type
+from simulator.kube.apply.failures import (
+    apply_conflict,
+    live_failure,
+    not_convertible,
+    typed_failure,
+    unmanageable,
+    wrong_type,
+)
 from simulator.kube.apply.fields import FieldSet
 from simulator.kube.apply.last_applied import LAST_APPLIER, agreed_before, with_last_applied
 from simulator.kube.apply.managed import Managed, Manager, Share, applier, decoded, encoded
@@ -43,17 +50,17 @@ def applied(
             for a configuration that does not fit the schema.
     """
     _check_sent(kind, config)
+    managed = _managed(kind, schema, old, now)
     shape = shape_as_sent(kind, schema)
     if found := problems(shape, config):
         raise typed_failure(config, found)
     live = as_held(shape_of(kind, schema), old or {"apiVersion": kind.api_version, "kind": kind.kind})
-    managed = _managed(kind, schema, old, now)
     me = applier(manager, subresource)
     reset = reset_fields(kind, subresource)
     try:
         new, wanted = _merged(shape, live, config, managed, me, reset)
     except ValueError as error:
-        raise live_failure(config, str(error)) from error
+        raise live_failure(config, problems(shape, live)) from error
     managed[me] = Share(wanted, kind.api_version, managed[me].time if me in managed else "")
     comparison = compare(shape, live, new).without(reset)
     if not force:
@@ -76,7 +83,10 @@ def _managed(kind: Kind, schema: Schema, old: Object | None, now: datetime) -> d
         managed = decoded(old["metadata"].get("managedFields") or [])
     except ValueError as error:
         raise ApiFailure(500, f"failed to decode managed fields: {error}") from error
-    return managed or managed_before_first_apply(kind, schema, old, now)
+    try:
+        return managed or managed_before_first_apply(kind, schema, old, now)
+    except ValueError as error:
+        raise unmanageable(old, problems(shape_of(kind, schema), old)) from error
 
 
 def _check_sent(kind: Kind, config: Object) -> None:

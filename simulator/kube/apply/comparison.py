@@ -110,11 +110,7 @@ def _compare_items(found: Comparison, shape: Shape, path: Path, old: Any, new: A
 
 
 def _by_step(shape: Shape, items: Sequence[Any]) -> dict[str, list[Any]]:
-    """The items of a list by their steps; an item without one cannot be tracked."""
     found: dict[str, list[Any]] = {}
     for item in items if isinstance(items, list) else ():
-        try:
-            found.setdefault(shape.item_step(item), []).append(item)
-        except ValueError:
-            continue
+        found.setdefault(shape.item_step(item), []).append(item)
     return found

@@ -15,13 +15,18 @@ def wrong_type(config: Object) -> ApiFailure:
 
 def typed_failure(config: Object, problems: Sequence[str]) -> ApiFailure:
     """The configuration does not fit the schema (500, as the real API has it)."""
-    text = problems[0] if len(problems) == 1 else "\n  ".join(["errors:", *problems])
-    return ApiFailure(500, f"failed to create typed patch object ({_named(config)}): {text}")
+    return ApiFailure(500, f"failed to create typed patch object ({_named(config)}): {_listed_problems(problems)}")
 
 
-def live_failure(config: Object, problem: str) -> ApiFailure:
+def live_failure(config: Object, problems: Sequence[str]) -> ApiFailure:
     """What is stored does not fit the schema, such as an item of a list without its key (500)."""
-    return ApiFailure(500, f"failed to create typed live object ({_named(config)}): {problem}")
+    return ApiFailure(500, f"failed to create typed live object ({_named(config)}): {_listed_problems(problems)}")
+
+
+def unmanageable(old: Object, problems: Sequence[str]) -> ApiFailure:
+    """What is stored has no managers yet, and does not fit the schema that would give it some (500)."""
+    prefix = "failed to create manager for existing fields: failed to convert new object"
+    return ApiFailure(500, f"{prefix} ({_named(old)}) to smd typed: {_listed_problems(problems)}")
 
 
 def not_convertible(kind: Kind, config: Object, problem: str) -> ApiFailure:
@@ -51,6 +56,10 @@ def apply_conflict(taken: Mapping[Manager, FieldSet]) -> ApiFailure:
         lines = [line for manager, found in paths.items() for line in _listed(manager, found)]
         message = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
     return ApiFailure(409, message, "Conflict", {"causes": causes})
+
+
+def _listed_problems(problems: Sequence[str]) -> str:
+    return problems[0] if len(problems) == 1 else "\n  ".join(["errors:", *problems])
 
 
 def _listed(manager: Manager, paths: Sequence[str]) -> list[str]:

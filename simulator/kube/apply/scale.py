@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Final
 
 from simulator.kube.apply.fields import FieldSet, Path
-from simulator.kube.apply.managed import Share, decoded, encoded, updater
+from simulator.kube.apply.managed import Manager, Share, decoded, encoded, updater
+from simulator.kube.builtin.scale import SCALE
 from simulator.kube.kinds import Object
 
 SPEC_REPLICAS: Final[Path] = ("f:spec", "f:replicas")
@@ -15,6 +16,37 @@ SPEC_REPLICAS: Final[Path] = ("f:spec", "f:replicas")
 def replicas_path(spec_replicas: str) -> Path:
     """The path of a custom kind's number of replicas, from a JSONPath such as `.spec.workers`."""
     return tuple(f"f:{name}" for name in spec_replicas.strip(".").split("."))
+
+
+def scale_entries(entries: Sequence[Object], path: Path) -> list[Object]:
+    """The `managedFields` of an object's Scale: who has its number of replicas, at `path` of the object."""
+    found = {
+        manager._replace(api_version=manager.api_version and SCALE.api_version): Share(
+            FieldSet([SPEC_REPLICAS]), SCALE.api_version, share.time
+        )
+        for manager, share in decoded(list(entries)).items()
+        if path in share.fields
+    }
+    return encoded(found)
+
+
+def after_scale_apply(
+    entries: Sequence[Object], applied: Sequence[Object], path: Path, api_version: str
+) -> list[Object]:
+    """The `managedFields` of the object whose Scale was applied to; `applied` are those of the Scale.
+
+    Who has the number no longer loses it; who came to have it gets an entry of its own, without a time.
+    """
+    replicas, before, scaled = FieldSet([path]), decoded(list(entries)), decoded(list(applied))
+    found: dict[Manager, Share] = {}
+    for manager, share in before.items():
+        if path not in share.fields or scaled.pop(manager, None) is not None:
+            found[manager] = share
+        elif left := share.fields - replicas:
+            found[manager] = replace(share, fields=left)
+    for manager in scaled:
+        found[manager] = Share(replicas, api_version, before[manager].time if manager in before else "")
+    return encoded(found)
 
 
 def record_scale(

@@ -32,15 +32,18 @@ def record_update(
     """The `metadata.managedFields` of an object after a write other than an apply, empty if nobody is to be tracked.
 
     `new` is the object as the client means it, with defaults: before the server changes what clients may not change.
+    Once an item of a keyed list has no key, nobody is tracked any longer.
     """
     entries = _entries(old, new, subresource)
     if not entries and old is not None:
         return []
     before = old or {"apiVersion": kind.api_version, "kind": kind.kind}
     shape = shape_of(kind, schema)
-    comparison = compare(shape, _without_entries(before), _without_entries(new)).without(
-        reset_fields(kind, subresource)
-    )
+    try:
+        comparison = compare(shape, _without_entries(before), _without_entries(new))
+    except ValueError:
+        return []
+    comparison = comparison.without(reset_fields(kind, subresource))
     if not comparison:
         return entries
     gone = comparison.added | comparison.modified | comparison.removed
@@ -67,7 +70,11 @@ def differs_in_times_only(old: Object, new: Object) -> bool:
 
 
 def managed_before_first_apply(kind: Kind, schema: Schema, live: Object, now: datetime) -> dict[Manager, Share]:
-    """Who manages the fields of an object that is not tracked yet when it is applied to."""
+    """Who manages the fields of an object that is not tracked yet when it is applied to.
+
+    Raises:
+        ValueError: an item of a keyed list has no key.
+    """
     empty = {"apiVersion": kind.api_version, "kind": kind.kind}
     found = compare(shape_of(kind, schema), empty, _without_entries(live))
     fields = without_unmanaged(found.added | found.modified)

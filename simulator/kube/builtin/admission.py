@@ -27,7 +27,7 @@ def admitted_pod(pod: Object, account: Callable[[str], Object | None], suffix: C
     """
     metadata, spec = pod["metadata"], dict(pod["spec"])
     name = metadata.get("name", "")
-    spec["tolerations"] = _tolerations(spec.get("tolerations") or [])
+    spec["tolerations"] = with_default_tolerations(spec.get("tolerations") or [])
     if _MIRROR not in (metadata.get("annotations") or {}):
         account_name = spec.get("serviceAccountName") or "default"
         spec["serviceAccountName"] = spec["serviceAccount"] = account_name
@@ -43,7 +43,7 @@ def admitted_pod(pod: Object, account: Callable[[str], Object | None], suffix: C
     return {**pod, "spec": spec | _priority(spec, name)}
 
 
-def _tolerations(tolerations: list[Object]) -> list[Object]:
+def with_default_tolerations(tolerations: list[Object]) -> list[Object]:
     """Pods stay for a while on a node that is not ready, or not to be reached, unless they say how long themselves."""
     missing = [
         taint

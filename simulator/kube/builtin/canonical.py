@@ -11,12 +11,15 @@ from simulator.kube.builtin.encoded import decoded, encoded
 from simulator.kube.builtin.quantities import QuantityError, parse_quantity
 from simulator.kube.builtin.times import MICROSECONDS, SECONDS, TimeError, canonical_time
 from simulator.kube.kinds import Kind, Object
-from simulator.kube.schema.builtin import builtin_schema
+from simulator.kube.schema.builtin import builtin_schema, definitions
 from simulator.kube.schema.go_base64 import Base64Error
 from simulator.kube.schema.model import Schema
 from simulator.kube.status import bad_request
 
 _TIMES = {"v1.Time": SECONDS, "v1.MicroTime": MICROSECONDS}
+_JSON_SCHEMA = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+_JSON_SCHEMA_OR = ("v1.JSONSchemaPropsOrArray", "v1.JSONSchemaPropsOrBool")
+"""What the published schemas leave open: an object is a JSON schema there."""
 
 
 def canonical(kind: Kind, obj: Object) -> Object:
@@ -42,18 +45,22 @@ def canonical_value(schema: Schema, value: Object) -> Object:
     return _object(schema, value)
 
 
+def drops_empty(sent: Any, kept: Any) -> bool:
+    """Whether an empty list or map in what was sent is gone from its canonical form."""
+    if isinstance(sent, dict) and isinstance(kept, dict):
+        return any(
+            drops_empty(item, kept[name]) if name in kept else item == [] or item == {} for name, item in sent.items()
+        )
+    if isinstance(sent, list) and isinstance(kept, list):
+        return any(drops_empty(*pair) for pair in zip(sent, kept, strict=False))
+    return False
+
+
 def _value(schema: Schema, value: Any) -> Any:
     if value is None:
         return _zero(schema)
     if isinstance(value, dict):
-        if schema.properties:
-            return _object(schema, value)
-        if schema.additional is not None:
-            additional = schema.additional
-            if additional.format == "byte":
-                return {name: encoded(decoded(value[name] or "")) for name in sorted(value)}
-            return {name: _value(additional, value[name]) for name in sorted(value)}
-        return value
+        return _struct_or_map(schema, value)
     if isinstance(value, list):
         return [_value(schema.items, item) for item in value] if schema.items is not None else value
     if schema.format == "quantity":
@@ -63,6 +70,18 @@ def _value(schema: Schema, value: Any) -> Any:
     if schema.format == "byte":
         return encoded(decoded(value))
     return value
+
+
+def _struct_or_map(schema: Schema, value: Object) -> Object:
+    if schema.go is not None and schema.go.type in _JSON_SCHEMA_OR:
+        return _object(definitions().schema(_JSON_SCHEMA), value)
+    if schema.properties:
+        return _object(schema, value)
+    if schema.additional is None:
+        return value
+    if schema.additional.format == "byte":
+        return {name: encoded(decoded(value[name] or "")) for name in sorted(value)}
+    return {name: _value(schema.additional, value[name]) for name in sorted(value)}
 
 
 def _object(schema: Schema, obj: Object) -> Object:

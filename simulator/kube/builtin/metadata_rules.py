@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from simulator.kube.builtin import formats
-from simulator.kube.builtin.causes import each, invalid, too_long
+from simulator.kube.builtin.causes import IMMUTABLE, each, invalid, too_long
 from simulator.kube.builtin.formats import Format
 from simulator.kube.kinds import (
     CLUSTER_ROLE,
@@ -41,7 +41,7 @@ _CHECKED_AGAIN: Final = frozenset(
 """Kinds of which an update has to keep the rules for a creation, too."""
 _OWNER_FIELDS: Final = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
 """In the order in which a message shows them."""
-_ANY_FINALIZER: Final = (ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, LEASE, CUSTOM_RESOURCE_DEFINITION)
+_ANY_FINALIZER: Final = (LEASE, CUSTOM_RESOURCE_DEFINITION)
 _NAMES: Final[Mapping[Kind, Format]] = {
     **dict.fromkeys((NAMESPACE, SERVICE, STATEFUL_SET), formats.label),
     **dict.fromkeys((ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING), formats.path_segment),
@@ -67,14 +67,19 @@ def update_metadata_causes(kind: Kind, metadata: Object, old: Object) -> list[Ca
     return [*causes, *create_metadata_causes(kind, metadata)] if kind in _CHECKED_AGAIN else causes
 
 
-def finalizer_warnings(kind: Kind, metadata: Object) -> list[str]:
-    """What a client is told of finalizers that it may choose, but had better not."""
-    if not kind.custom and kind not in _ANY_FINALIZER:
-        return []
+def immutable_metadata_causes(metadata: Object, old: Object) -> list[Cause]:
+    """What of the metadata that a client sent is the server's, and not as it was; looked at twice, as the rest."""
+    fixed = ["uid"] if "deletionTimestamp" in old else ["uid", "deletionTimestamp"]
+    changed = [name for name in fixed if metadata.get(name) not in (None, "", old.get(name))]
+    return [invalid(f"metadata.{name}", metadata[name], IMMUTABLE) for name in changed] * 2
+
+
+def finalizer_warnings(metadata: Object, old: Object) -> list[str]:
+    """What a client is told of finalizers that it gives a custom resource, and had better not; `old` is as before."""
     advice = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
     return [
         f'metadata.finalizers: "{finalizer}": {advice}'
-        for finalizer in metadata.get("finalizers") or []
+        for finalizer in sorted({*(metadata.get("finalizers") or ())} - {*(old.get("finalizers") or ())})
         if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS
     ]
 
@@ -118,7 +123,7 @@ def owner_causes(owners: list[Object], field: str = "metadata.ownerReferences") 
 def _owner_causes(owner: Object, field: str) -> list[Cause]:
     version, kind = owner.get("apiVersion") or "", owner.get("kind") or ""
     causes = []
-    if not version.rpartition("/")[2]:
+    if version.count("/") > 1 or not version.rpartition("/")[2]:
         causes.append(invalid(f"{field}.apiVersion", version, "version must not be empty"))
     empty = [name for name in ("kind", "name", "uid") if not owner.get(name)]
     causes += [invalid(f"{field}.{name}", "", "must not be empty") for name in empty]

@@ -14,12 +14,14 @@ _SEVERAL: Final = "This pod has more than one PodDisruptionBudget, which the evi
 _REFUSED: Final = "Cannot evict pod as it would violate the pod's disruption budget."
 
 
-def check_binding(binding: Object) -> None:
-    """Check that a Binding names a node.
+def check_binding(binding: Object, name: str) -> None:
+    """Check that a Binding names a node, and is about the pod `name`.
 
     Raises:
-        ApiFailure: 500, as the real server has it.
+        ApiFailure: 400, or 500 as the real server has it.
     """
+    if (binding.get("metadata") or {}).get("name") != name:
+        raise bad_request("name in URL does not match name in Binding object")
     target = binding.get("target") or {}
     causes = []
     if target.get("kind") not in (None, "", "Node"):

@@ -6,12 +6,14 @@ The arguments are complete (`with_builtin_defaults`) and have their metadata; th
 from collections.abc import Callable
 from typing import Any, Final
 
-from simulator.kube.builtin.canonical import canonical
+from simulator.kube.builtin.admission import with_default_tolerations
+from simulator.kube.builtin.canonical import canonical, drops_empty
 from simulator.kube.builtin.quality import quality_class
 from simulator.kube.builtin.service_rules import without_unused_fields
 from simulator.kube.kinds import (
     DEPLOYMENT,
     NAMESPACE,
+    NETWORK_POLICY,
     NODE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
@@ -68,8 +70,13 @@ def prepare_builtin_status(kind: Kind, new: Object, old: Object) -> Object:
     return {**prepared, "status": _pod_status_update(new, old)} if kind == POD else prepared
 
 
-def counts_as_change(kind: Kind, new: Object, old: Object) -> bool:
-    """Whether the difference is one that `metadata.generation` counts, of a kind that has one."""
+def counts_as_change(kind: Kind, new: Object, old: Object, sent: Object) -> bool:
+    """Whether the difference is one that `metadata.generation` counts, of a kind that has one.
+
+    `sent` is the new object as the client has it.
+    """
+    if kind == NETWORK_POLICY and drops_empty(sent.get("spec"), new["spec"]):
+        return True  # of this kind only, an empty list is another value than none, which is what gets stored
     if kind == DEPLOYMENT and (new["metadata"].get("annotations") or {}) != (old["metadata"].get("annotations") or {}):
         return True  # they are copied to the replica sets
     return bool(new.get("spec") != old.get("spec"))
@@ -100,7 +107,8 @@ def _update_namespace(new: Object, old: Object) -> Object:
 def _update_pod(new: Object, old: Object) -> Object:
     """What admission put into a pod stays, though the client may not know of it."""
     kept = {name: old["spec"][name] for name in ("priority", "preemptionPolicy") if name in old["spec"]}
-    return {**new, "spec": {**kept, **new["spec"]}}
+    tolerations = with_default_tolerations(new["spec"].get("tolerations") or [])
+    return {**new, "spec": {**kept, **new["spec"], "tolerations": tolerations}}
 
 
 def _update_secret(new: Object, old: Object) -> Object:
@@ -114,7 +122,8 @@ def _update_service(new: Object, old: Object) -> Object:
 def _pod_status_update(new: Object, old: Object) -> Object:
     """What a writer of the status leaves out stays: the quality of service, the generations that were observed."""
     before: dict[str, Any] = old.get("status") or {}
-    status = {**{name: before[name] for name in ("qosClass", "observedGeneration") if name in before}, **new["status"]}
+    kept: Object = {name: before[name] for name in ("qosClass", "observedGeneration") if name in before}
+    status = _with_addresses({**kept, **new["status"]})
     generations: dict[str, list[int]] = {}
     for condition in before.get("conditions") or ():
         generations.setdefault(condition["type"], []).append(condition.get("observedGeneration", 0))
@@ -125,6 +134,14 @@ def _pod_status_update(new: Object, old: Object) -> Object:
         observed = {"observedGeneration": generation} if generation else {}
         conditions.append({**observed, **condition})
     return {**status, "conditions": conditions} if conditions else status
+
+
+def _with_addresses(status: Object) -> Object:
+    """A pod's address has two fields, an older one and a list whose first it is."""
+    address, addresses = status.get("podIP"), status.get("podIPs")
+    if address and (not addresses or addresses[0].get("ip") != address):
+        return {**status, "podIPs": [{"ip": address}]}
+    return {**status, "podIP": addresses[0].get("ip", "")} if addresses else status
 
 
 _UPDATES: Final[dict[Kind, Callable[[Object, Object], Object]]] = {

@@ -13,6 +13,8 @@ _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T"
 _SUFFIXES: Final = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _SMALLEST: Final = Fraction(1, 10**9)
 _LARGEST: Final = 2**63 - 1
+_MOST_CHARACTERS: Final = 1000
+"""Of what Python reads as a number at all."""
 
 _MALFORMED: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _UNKNOWN_SUFFIX: Final = "unable to parse quantity's suffix"
@@ -59,7 +61,7 @@ def parse_quantity(text: str) -> Quantity:
         QuantityError: it is none.
     """
     match = _FORM.fullmatch(text)
-    if not text or match is None:
+    if not text or match is None or len(text) > _MOST_CHARACTERS:
         raise QuantityError(_MALFORMED)
     sign, whole, decimals, suffix = match.groups()
     number = Fraction(int(f"{whole}{decimals or ''}" or "0"), 10 ** len(decimals or ""))

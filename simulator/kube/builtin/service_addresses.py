@@ -16,6 +16,7 @@ from simulator.kube.status import Cause
 from simulator.kube.status import invalid as invalid_object
 
 ADDRESSES: Final = ipaddress.IPv4Network("10.96.0.0/16")
+_NO_HOSTS: Final = (str(ADDRESSES.network_address), str(ADDRESSES.broadcast_address))
 NODE_PORTS: Final = range(30000, 32768)
 _FAMILY: Final = "IPv4"
 
@@ -141,8 +142,8 @@ def _choose_address(spec: Object, before: Object | None, metadata: Object, taken
     asked = (spec.get("clusterIPs") or [""])[0]
     if asked:
         problem = ""
-        if ipaddress.ip_address(asked) not in ADDRESSES:
-            problem = f"the provided IP ({asked}) is not in the valid range. The range of valid IPs is {ADDRESSES}"
+        if ipaddress.ip_address(asked) not in ADDRESSES or asked in _NO_HOSTS:
+            problem = "the provided network does not match the current range"
         elif asked in taken.addresses:
             problem = "provided IP is already allocated"
         if problem:

@@ -11,6 +11,7 @@ from simulator.kube.kinds import (
     POD,
     POD_DISRUPTION_BUDGET,
     REPLICA_SET,
+    SERVICE,
     STATEFUL_SET,
     Kind,
     Object,
@@ -125,6 +126,12 @@ def _address_causes(status: Object) -> list[Cause]:
     return causes
 
 
+def _service_status_causes(new: Object, _old: Object) -> list[Cause]:
+    if not (new["status"].get("loadBalancer") or {}).get("ingress") or new["spec"].get("type") == "LoadBalancer":
+        return []
+    return [forbidden_value("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'")]
+
+
 def _namespace_status_causes(new: Object, _old: Object) -> list[Cause]:
     ending, phase = "deletionTimestamp" in new["metadata"], new["status"].get("phase")
     wanted, when = ("Terminating", "not empty") if ending else ("Active", "empty")
@@ -144,4 +151,5 @@ _RULES: Final[dict[Kind, Callable[[Object, Object], list[Cause]]]] = {
     NAMESPACE: _namespace_status_causes,
     POD: _pod_status_causes,
     POD_DISRUPTION_BUDGET: _budget_status_causes,
+    SERVICE: _service_status_causes,
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from simulator.kube.builtin import formats
+from simulator.kube.builtin.encoded import decoded
 from simulator.kube.builtin.metadata_rules import finalizer_warnings
 from simulator.kube.builtin.quantities import parse_quantity
 from simulator.kube.builtin.service_address_rules import HEADLESS
@@ -12,6 +13,7 @@ from simulator.kube.kinds import (
     PERSISTENT_VOLUME_CLAIM,
     POD,
     REPLICA_SET,
+    SECRET,
     SERVICE,
     STATEFUL_SET,
     Kind,
@@ -42,14 +44,26 @@ _PARTS: Final = ("initContainers", "containers", "ephemeralContainers")
 
 def builtin_warnings(kind: Kind, new: Object, old: Object | None) -> list[str]:
     """The warnings about an object that is to be created, or to replace `old`."""
+    if kind.custom:
+        return finalizer_warnings(new["metadata"], {} if old is None else old["metadata"])
     rules = _RULES.get(kind)
-    return [*finalizer_warnings(kind, new["metadata"]), *([] if rules is None else rules(new, old))]
+    return [] if rules is None else rules(new, old)
 
 
 def _pod_warnings(pod: Object, old: Object | None) -> list[str]:
     if old is not None:
         return []
     return [*_name_warnings(pod, _IN_HOSTNAME), *_spec_warnings(pod["spec"], "spec")]
+
+
+def _secret_warnings(secret: Object, _old: Object | None) -> list[str]:
+    """Of a pair of keys that no server could use; the texts are those of Go's reader."""
+    if secret.get("type") != "kubernetes.io/tls":
+        return []
+    for field, what in (("tls.crt", "certificate"), ("tls.key", "key")):
+        if b"-----BEGIN " not in decoded((secret.get("data") or {}).get(field) or ""):
+            return [f"tls: failed to find any PEM data in {what} input"]
+    return []
 
 
 def _workload_warnings(workload: Object, old: Object | None) -> list[str]:
@@ -215,5 +229,6 @@ _RULES: Final[dict[Kind, Callable[[Object, Object | None], list[str]]]] = {
     STATEFUL_SET: _stateful_set_warnings,
     POD: _pod_warnings,
     PERSISTENT_VOLUME_CLAIM: _claim_warnings,
+    SECRET: _secret_warnings,
     SERVICE: _service_warnings,
 }

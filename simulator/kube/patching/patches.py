@@ -1,12 +1,12 @@
 """What a PATCH makes of a stored object: reads the patch, applies it, and reads the result as the kind's object."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
-from simulator.kube.go_text import go_value
+from simulator.kube.go_text import go_package, go_quoted, go_value
 from simulator.kube.kinds import Kind, Object
 from simulator.kube.patching.conversion import conversion_problem
 from simulator.kube.patching.json_patch import PatchError, json_patch
@@ -19,7 +19,8 @@ from simulator.kube.schema.model import Schema
 from simulator.kube.schema.pruning import prune
 from simulator.kube.schema.typed import read_typed
 from simulator.kube.schema.yaml_body import YamlError, parse_yaml
-from simulator.kube.status import ApiFailure, Cause, bad_request, unsupported_media_type
+from simulator.kube.status import ApiFailure, Cause, bad_request, invalid, invalid_value, unsupported_media_type
+from simulator.kube.strategy import metadata_in_order
 from simulator.kube.write_options import Validation
 
 JSON_PATCH: Final = "application/json-patch+json"
@@ -72,6 +73,7 @@ def patched(
     """
     check_patch_type(kind, media_type)
     result = _result(kind, schema, old, body, media_type)
+    _check_kind(kind, result)
     try:
         obj, found = _read_custom(schema, result) if kind.custom else read_typed(schema, result.obj)
     except DecodeError as error:
@@ -81,6 +83,21 @@ def patched(
     if findings and validation == "Strict":
         raise _invalid_patch(result.quoted, f"strict decoding error: {', '.join(findings)}")
     return obj, findings if validation == "Warn" else []
+
+
+def _check_kind(kind: Kind, result: _Result) -> None:
+    """Check that the patch did not make the object one of another kind or version."""
+    if not isinstance(result.obj, dict):
+        return
+    version, name = result.obj.get("apiVersion"), result.obj.get("kind")
+    if kind.custom and isinstance(version, str) and version and version != kind.api_version:
+        other = replace(kind, group=version.rpartition("/")[0])
+        cause = invalid_value("apiVersion", go_quoted(version), f"must be {kind.api_version}")
+        raise invalid(other, str(result.obj["metadata"].get("name")), [cause])
+    if not kind.custom and name and (version, name) != (kind.api_version, kind.kind):
+        into = f"{go_package(kind.group)}.{kind.kind}"
+        problem = f"converting ({str(version).rpartition('/')[2]}.{name}) to ({into}): unknown conversion"
+        raise _invalid_patch(result.quoted, problem)
 
 
 def _read_custom(schema: Schema, result: _Result) -> tuple[Object, list[str]]:
@@ -124,10 +141,10 @@ def config_warnings(repeated: list[str], validation: Validation) -> list[str]:
     """The warnings for who applied; the real API checks this only after the apply itself (400 if `Strict`)."""
     if not repeated or validation == "Ignore":
         return []
-    text = "\n  ".join(["error converting YAML to JSON: yaml: unmarshal errors:", *repeated])
     if validation == "Strict":
+        text = "\n  ".join(["error converting YAML to JSON: yaml: unmarshal errors:", *repeated])
         raise bad_request(f"error strict decoding YAML: {text}")
-    return [text]
+    return repeated
 
 
 def _result(kind: Kind, schema: Schema, old: Object, body: bytes, media_type: str) -> _Result:
@@ -215,8 +232,14 @@ def _invalid_patch(quoted: str, problem: str) -> ApiFailure:
 
 def _quoted(kind: Kind, old: Any, new: Any) -> str:
     """The result as the real server writes it: what the patch touched has its names in order."""
-    ordered = new if kind.custom else _touched_in_order(old, new)
+    ordered = new if kind.custom else _touched_in_order(old, _with_metadata_in_order(new))
     return msgspec.json.encode(ordered, enc_hook=_as_written, order="sorted" if kind.custom else None).decode()
+
+
+def _with_metadata_in_order(obj: Any) -> Any:
+    if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
+        return obj
+    return {**obj, "metadata": metadata_in_order(obj["metadata"])}
 
 
 def _as_written(number: go_json.Fraction) -> msgspec.Raw:

@@ -19,9 +19,14 @@ def correlated(schema: Schema, new: list[Any], old: Any, absent: Any) -> Iterato
     """Each item with what it was before; `absent` where that cannot be said."""
     by_key = {}
     if schema.list_type == "map" and isinstance(old, list):
-        by_key = {_text(_key(schema, item)): item for item in old if isinstance(item, dict)}
+        by_key = {key_of(schema, item): item for item in old if isinstance(item, dict)}
     for item in new:
-        yield item, by_key.get(_text(_key(schema, item)), absent) if isinstance(item, dict) else absent
+        yield item, by_key.get(key_of(schema, item), absent) if isinstance(item, dict) else absent
+
+
+def key_of(schema: Schema, item: Any) -> str:
+    """What tells an item of a set or of a map from the others."""
+    return _text(_key(schema, item) if schema.list_type == "map" and isinstance(item, dict) else item)
 
 
 def _causes(schema: Schema, value: Any, path: str) -> Iterator[Cause]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from simulator.kube.schema.model import GoField, Limits, Schema
+from simulator.kube.schema.model import GoField, Limits, Rule, Schema
 
 Raw = Mapping[str, Any]
 """A schema as JSON."""
@@ -149,7 +149,19 @@ def _made(raw: Raw, definition: Callable[[str], Schema]) -> Schema:
         preserve_unknown=bool(raw.get("x-kubernetes-preserve-unknown-fields")),
         int_or_string=bool(raw.get("x-kubernetes-int-or-string")),
         embedded=bool(raw.get("x-kubernetes-embedded-resource")),
+        rules=tuple(map(_rule, raw.get("x-kubernetes-validations") or ())),
         **_annotations(raw),
+    )
+
+
+def _rule(raw: Raw) -> Rule:
+    return Rule(
+        rule=raw.get("rule") or "",
+        message=raw.get("message") or "",
+        message_expression=raw.get("messageExpression") or "",
+        reason=raw.get("reason") or "",
+        field_path=raw.get("fieldPath") or "",
+        optional_old_self=bool(raw.get("optionalOldSelf")),
     )
 
 

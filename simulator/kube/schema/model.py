@@ -4,6 +4,7 @@ Schemas refer to each other and may be cyclic (a JSON schema contains JSON schem
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -46,6 +47,17 @@ class Limits(msgspec.Struct, frozen=True):
     max_properties: int | None = None
 
 
+class Rule(msgspec.Struct, frozen=True):
+    """A rule in CEL that a value has to keep to (`x-kubernetes-validations`); texts are empty where there is none."""
+
+    rule: str
+    message: str = ""
+    message_expression: str = ""
+    reason: str = ""
+    field_path: str = ""
+    optional_old_self: bool = False
+
+
 class Schema(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What one value may be, and how lists and maps within it are merged.
 
@@ -82,6 +94,7 @@ class Schema(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     patch_strategy: tuple[str, ...] = ()
     """`merge`, `replace`, `retainKeys` of a strategic merge patch."""
     patch_merge_key: str = ""
+    rules: tuple[Rule, ...] = ()
     go: GoField | None = None
     """Set on what is a field of a built-in kind."""
 
@@ -97,3 +110,10 @@ class Schema(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 ANY = Schema(preserve_unknown=True)
 """The schema of a value about which nothing is known."""
+
+
+@lru_cache(maxsize=4096)
+def has_rules(schema: Schema) -> bool:
+    """Whether there is a rule in CEL for a value of the schema, or for one within it."""
+    inner = (*schema.properties.values(), schema.additional, schema.items)
+    return bool(schema.rules) or any(has_rules(part) for part in inner if part is not None)

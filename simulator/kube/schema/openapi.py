@@ -67,7 +67,21 @@ def version_2(registry: Registry) -> Object:
         _add_schemas(served, schemas)
     schemas |= _with_references(_references(schemas))
     text = msgspec.json.encode(dict(sorted(schemas.items()))).replace(REFERENCE.encode(), b"#/definitions/")
-    return {"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": msgspec.json.decode(text)}
+    definitions = {name: _with_plain_references(schema) for name, schema in msgspec.json.decode(text).items()}
+    return {"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": definitions}
+
+
+def _with_plain_references(schema: Object) -> Object:
+    """The schema with its references as version 2 has them: beside a description, and not in a list of their own."""
+    plain = {name: value for name, value in schema.items() if name != "allOf"}
+    for part in schema.get("allOf", ()):
+        plain |= part
+    if "properties" in plain:
+        plain["properties"] = {name: _with_plain_references(field) for name, field in plain["properties"].items()}
+    for name in ("items", "additionalProperties"):
+        if isinstance(plain.get(name), dict):
+            plain[name] = _with_plain_references(plain[name])
+    return plain
 
 
 def _document_names(registry: Registry) -> list[str]:

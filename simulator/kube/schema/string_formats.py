@@ -3,11 +3,12 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from datetime import date
 
 from simulator.kube.schema.go_base64 import Base64Error, check_base64
 
 _NUMERIC = frozenset({"int32", "int64", "float", "double"})
-_DATE_TIME = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)"
+_TIME = r"\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)"
 
 
 def is_known_format(name: str) -> bool:
@@ -35,6 +36,19 @@ def _parsed_by(parse: Callable[[str], object]) -> Callable[[str], bool]:
     return accepts
 
 
+def _date(value: str) -> object:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        raise ValueError(value)
+    return date.fromisoformat(value)
+
+
+def _date_time(value: str) -> object:
+    day, _, time = value.replace("t", "T").partition("T")
+    if not re.fullmatch(_TIME, time):
+        raise ValueError(value)
+    return _date(day)
+
+
 def _network(value: str) -> object:
     if "/" not in value:
         raise ValueError(value)
@@ -42,8 +56,8 @@ def _network(value: str) -> object:
 
 
 _OF_TEXT: dict[str, Callable[[str], bool]] = {
-    "date-time": _like(_DATE_TIME),
-    "date": _like(r"\d{4}-\d\d-\d\d"),
+    "date-time": _parsed_by(_date_time),
+    "date": _parsed_by(_date),
     "byte": _parsed_by(check_base64),
     "ipv4": _parsed_by(ipaddress.IPv4Address),
     "ipv6": _parsed_by(ipaddress.IPv6Address),

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 
+from simulator.kube.builtin.causes import unsupported
 from simulator.kube.go_text import go_quoted
+from simulator.kube.schema.list_forms import list_form_causes
 from simulator.kube.schema.load import Raw, schema_of_crd
+from simulator.kube.schema.model import has_rules
+from simulator.kube.schema.nesting import combined, nesting_causes
+from simulator.kube.schema.rule_forms import rule_form_causes
 from simulator.kube.schema.validation import value_causes
 from simulator.kube.status import Cause, forbidden_value, invalid_value, required
 
@@ -14,9 +19,21 @@ def structure_causes(schema: Raw, path: str) -> list[Cause]:
     """What is wrong with an `openAPIV3Schema`, which stands at `path`."""
     structural = sorted(_causes(schema, path, "root"), key=lambda cause: f"{cause.field}: {cause.message}")
     defaults = [] if structural else list(_default_causes(schema, path))
-    return [*structural, *defaults, *_type_causes(schema, path)]
+    others = list(_type_causes(schema, path))
+    rules = [] if structural or defaults else _expression_causes(schema, path, others)
+    return [*structural, *defaults, *others, *rules]
 
 
+def _expression_causes(schema: Raw, path: str, found: list[Cause]) -> list[Cause]:
+    """What is wrong with the rules, and with defaults that break them."""
+    if not has_rules(schema_of_crd(schema)):
+        return []
+    from simulator.kube.cel.rule_definitions import default_causes, expression_causes  # the library is loaded here
+
+    return list(expression_causes(schema, path, [cause.field for cause in found])) or list(default_causes(schema, path))
+
+
+_NOT_INT_OR_STRING = "must be false if x-kubernetes-int-or-string is true"
 _PLACES = {
     "root": "must not be empty at the root",
     "item": "must not be empty for specified array items",
@@ -27,6 +44,7 @@ _PLACES = {
 def _causes(schema: Raw, path: str, place: str) -> Iterator[Cause]:
     yield from _own_causes(schema, path, place)
     yield from _extension_causes(schema, path)
+    yield from nesting_causes(schema, path)
     additional = schema.get("additionalProperties")
     if additional is not None and place == "root":
         yield forbidden_value(f"{path}.additionalProperties", "must not be used at the root")
@@ -55,11 +73,9 @@ def _own_causes(schema: Raw, path: str, place: str) -> Iterator[Cause]:
 
 def _extension_causes(schema: Raw, path: str) -> Iterator[Cause]:
     if schema.get("x-kubernetes-int-or-string") and schema.get("x-kubernetes-preserve-unknown-fields"):
-        problem = "must be false if x-kubernetes-int-or-string is true"
-        yield invalid_value(f"{path}.x-kubernetes-preserve-unknown-fields", "true", problem)
-    if schema.get("x-kubernetes-list-type") == "map" and not schema.get("x-kubernetes-list-map-keys"):
-        problem = "must not be empty if x-kubernetes-list-type is map"
-        yield required(f"{path}.x-kubernetes-list-map-keys", problem)
+        yield invalid_value(f"{path}.x-kubernetes-preserve-unknown-fields", "true", _NOT_INT_OR_STRING)
+    if schema.get("x-kubernetes-int-or-string") and schema.get("x-kubernetes-embedded-resource"):
+        yield invalid_value(f"{path}.x-kubernetes-embedded-resource", "true", _NOT_INT_OR_STRING)
     open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("properties")
     if schema.get("x-kubernetes-embedded-resource") and not open_ended:
         problem = (
@@ -88,13 +104,13 @@ def _default_causes(schema: Raw, path: str) -> Iterator[Cause]:
 def _type_causes(schema: Raw, path: str) -> Iterator[Cause]:
     type_name = schema.get("type") or ""
     if type_name and type_name not in _TYPES:
-        supported = ", ".join(map(go_quoted, _TYPES))
-        problem = f"Unsupported value: {go_quoted(type_name)}: supported values: {supported}"
-        yield Cause("FieldValueNotSupported", problem, f"{path}.type")
+        yield unsupported(f"{path}.type", type_name, _TYPES)
     if schema.get("properties") and schema.get("additionalProperties") is not None:
         problem = "additionalProperties and properties are mutual exclusive"
         yield forbidden_value(f"{path}.additionalProperties", problem)
-    for inner, where in _parts(schema, path):
+    yield from list_form_causes(schema, path)
+    yield from rule_form_causes(schema, path)
+    for inner, where in (*_parts(schema, path), *combined(schema, path)):
         yield from _type_causes(inner, where)
 
 

@@ -25,15 +25,18 @@ _INT32 = range(-(2**31), 2**31)
 def schema_causes(schema: Schema, obj: Object, old: Object | None = None, *, status_only: bool = False) -> list[Cause]:
     """What is wrong with an object; `old` is what an update is about to replace.
 
-    With `status_only`, as at the subresource `status`, no more than `status` is looked at.
+    With `status_only`, as at the subresource `status`, no more than `status` is looked at, but for lists whose items
+    must differ.
     """
     before: Any = ABSENT if old is None else old
-    if status_only:
-        status = schema.properties.get("status")
-        if status is None or "status" not in obj:
-            return []
-        return value_causes(status, obj["status"], "status", ABSENT if old is None else old.get("status", ABSENT))
-    return [*value_causes(schema, obj, "", before), *list_causes(schema, obj)]
+    lists = [] if old is not None and list_causes(schema, old) else list_causes(schema, obj)
+    if not status_only:
+        return [*value_causes(schema, obj, "", before), *lists]
+    status = schema.properties.get("status")
+    if status is None or "status" not in obj:
+        return lists
+    former = ABSENT if old is None else old.get("status", ABSENT)
+    return [*value_causes(status, obj["status"], "status", former), *lists]
 
 
 def value_causes(schema: Schema, value: Any, at: str, old: Any = ABSENT) -> list[Cause]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from simulator.kube.builtin.scale import SCALE
 from simulator.kube.kinds import (
     CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
@@ -236,6 +237,10 @@ def _role_binding(obj: Object, now: datetime) -> list[Any]:
     return [_name(obj), f"{role.get('kind', '')}/{role.get('name', '')}", _age(obj, now), *named, accounts]
 
 
+def _scale(obj: Object, now: datetime) -> list[Any]:
+    return [_name(obj), _in(obj, "spec").get("replicas", 0), _in(obj, "status").get("replicas", 0), _age(obj, now)]
+
+
 CELLS: Mapping[Kind, Cells] = {
     POD: pod_cells,
     DEPLOYMENT: _deployment,
@@ -254,5 +259,6 @@ CELLS: Mapping[Kind, Cells] = {
     POD_DISRUPTION_BUDGET: _disruption_budget,
     ROLE_BINDING: _role_binding,
     CLUSTER_ROLE_BINDING: _role_binding,
+    SCALE: _scale,
 }
 """Of the kinds that have columns of their own, what stands in them."""

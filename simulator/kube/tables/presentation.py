@@ -1,25 +1,16 @@
 """Answers in the form that a client wants: as they are, as a Table, or as metadata alone. Pure functions of objects."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+from simulator.kube.go_text import go_package
 from simulator.kube.kinds import Kind, Object
 from simulator.kube.listing import Page
 from simulator.kube.negotiation import Form, wrong_shape
 from simulator.kube.registry import Column
 from simulator.kube.status import ApiFailure
-from simulator.kube.tables.table import Include, partial, partial_list, table
-
-_GO_PACKAGES = {
-    "": "core",
-    "apps": "apps",
-    "apiextensions.k8s.io": "apiextensions",
-    "coordination.k8s.io": "coordination",
-    "networking.k8s.io": "networking",
-    "policy": "policy",
-    "rbac.authorization.k8s.io": "rbac",
-}
+from simulator.kube.tables.table import Include, include_parameter, partial, partial_list, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +47,7 @@ class Presentation:
         if self.kind.custom:
             raise ApiFailure(500, "content is not a list")
         problem = "you requested PartialObjectMetadataList, but the requested object is not a list"
-        raise wrong_shape(f"{problem} (*{self._go_package}.{self.kind.kind})")
+        raise wrong_shape(f"{problem} (*{go_package(self.kind.group)}.{self.kind.kind})")
 
     def of_list(self, page: Page) -> Object:
         """A list, or a part of one.
@@ -71,7 +62,9 @@ class Presentation:
                 return partial_list(page.objects, _list_metadata(page), self.form.api_version)
             case "PartialObjectMetadata":
                 go_type = (
-                    "unstructured.UnstructuredList" if self.kind.custom else f"{self._go_package}.{self.kind.kind}List"
+                    "unstructured.UnstructuredList"
+                    if self.kind.custom
+                    else f"{go_package(self.kind.group)}.{self.kind.kind}List"
                 )
                 problem = "you requested PartialObjectMetadata, but the requested object is a list"
                 raise wrong_shape(f"{problem} (*{go_type})")
@@ -85,10 +78,6 @@ class Presentation:
             "items": [self.kind.shown(obj) if self.kind.custom else _untyped(obj) for obj in page.objects],
         }
 
-    @property
-    def _go_package(self) -> str:
-        return _GO_PACKAGES.get(self.kind.group, self.kind.group.partition(".")[0])
-
     def _table(self, objects: Sequence[Object], metadata: Object) -> Object:
         return table(
             self.kind,
@@ -99,6 +88,18 @@ class Presentation:
             columns=self.columns,
             api_version=self.form.api_version,
         )
+
+
+def presentation(
+    query: Mapping[str, str], kind: Kind, form: Form, columns: Sequence[Column] = (), list_kind: str = ""
+) -> Presentation:
+    """How objects are shown now to a client that wants `form`, and sent these parameters.
+
+    Raises:
+        ApiFailure: 400; a table's rows are to hold what there is not.
+    """
+    include = include_parameter(query) if form.shape == "Table" else "Metadata"
+    return Presentation(kind, form, datetime.now(UTC), include, columns, list_kind)
 
 
 def _list_metadata(page: Page) -> Object:

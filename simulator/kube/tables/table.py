@@ -14,6 +14,7 @@ from simulator.kube.kinds import Kind, Object
 from simulator.kube.negotiation import META_GROUP
 from simulator.kube.registry import Column
 from simulator.kube.status import bad_request
+from simulator.kube.strategy import metadata_in_order
 from simulator.kube.tables.ages import UNKNOWN, age
 from simulator.kube.tables.cells import CELLS
 from simulator.kube.tables.json_path import MalformedPathError, find_all
@@ -24,23 +25,6 @@ Include = Literal["Metadata", "None", "Object"]
 _OVERFLOW = 2**63
 """A number as great as that, or greater, becomes the least 64-bit one."""
 _META_V1 = f"{META_GROUP}/v1"
-_METADATA_ORDER = (
-    "name",
-    "generateName",
-    "namespace",
-    "selfLink",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "labels",
-    "annotations",
-    "ownerReferences",
-    "finalizers",
-    "managedFields",
-)
 
 
 def include_parameter(query: Mapping[str, str]) -> Include:
@@ -74,28 +58,30 @@ def table(
     `metadata` is that of the list, or the `resourceVersion` of the one object; `columns` are those of a
     CustomResourceDefinition; without `headers` the columns are not described.
     """
+    rows = [
+        {"cells": cells(kind, obj, now, columns), "object": _included(obj, include, api_version)} for obj in objects
+    ]
     return {
         "kind": "Table",
         "apiVersion": api_version,
         "metadata": metadata,
         "columnDefinitions": column_definitions(kind, tuple(columns)) if headers else None,
-        "rows": [
-            {"cells": cells(kind, obj, now, columns), "object": _included(obj, include, api_version)} for obj in objects
-        ],
+        "rows": rows if rows or kind.custom or kind in CELLS else None,
     }
 
 
 def partial(obj: Object, api_version: str = _META_V1) -> Object:
     """The object's metadata alone (PartialObjectMetadata)."""
-    metadata = obj["metadata"]
-    ordered = {name: metadata[name] for name in _METADATA_ORDER if name in metadata}
-    return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": ordered}
+    metadata = metadata_in_order(obj["metadata"])
+    return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata}
 
 
 def partial_list(objects: Iterable[Object], metadata: Object, api_version: str = _META_V1) -> Object:
     """The metadata of the objects of a list (PartialObjectMetadataList)."""
     items = [partial(obj, api_version) for obj in objects]
-    return {"kind": "PartialObjectMetadataList", "apiVersion": api_version, "metadata": metadata, "items": items}
+    return {"kind": "PartialObjectMetadataList", "apiVersion": api_version, "metadata": metadata} | {
+        "items": items or None
+    }
 
 
 @cache

@@ -22,7 +22,7 @@ _FORMS = {
     "hash": r"[0-9A-F]{128}",
     "ip": r"[0-9a-f.:]+",
     "<user>": r".+",
-    "<age>": r"(?:\d+[smhd])+|<unknown>",
+    "<age>": r"(?:\d+[smhdy])+|<unknown>",
     "<date>": r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}",
 }
 _MANY_VALUED = re.compile(r"time-\d+|rnd|<age>|<date>")

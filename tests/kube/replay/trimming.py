@@ -13,8 +13,9 @@ def comparable(recorded: Object, answered: Object) -> tuple[Object, Object]:
     """Both bodies, cut to what the recording kept of its own."""
     if recorded.keys() == {"kind"}:
         return recorded, {"kind": answered.get("kind")}
-    if recorded.get("reason") == answered.get("reason") == "Invalid":
+    if recorded.get("reason") == answered.get("reason") and recorded.get("reason") in ("Invalid", "Conflict"):
         return _in_one_order(recorded), _in_one_order(answered)
+    recorded, answered = _with_managers_in_order(recorded), _with_managers_in_order(answered)
     if "trimmed" not in recorded:
         return recorded, answered
     trimmed = recorded["trimmed"]
@@ -76,6 +77,16 @@ def _in_one_order(status: Object) -> Object:
         text = f"{cause['field']}: {cause['message']}"
         message = message.replace(f"{text}, ", "").replace(text, "")
     return {**status, "message": message, "details": {**status["details"], "causes": ordered}}
+
+
+def _with_managers_in_order(obj: Object) -> Object:
+    """An object whose managers are in an order that does not depend on the second in which each wrote."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("managedFields"):
+        return obj
+    names = ("operation", "manager", "subresource", "apiVersion", "time")
+    ordered = sorted(metadata["managedFields"], key=lambda entry: [entry.get(name, "") for name in names])
+    return {**obj, "metadata": {**metadata, "managedFields": ordered}}
 
 
 def _selected(recorded: Any, answered: Any) -> Any:
