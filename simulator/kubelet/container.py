@@ -1,6 +1,7 @@
 """The life of one container: get its image, start its program, watch it, start it again."""
 
 import asyncio
+import contextlib
 import random
 import secrets
 import signal
@@ -11,12 +12,15 @@ from typing import Final
 from simulator.errors import UsageError
 from simulator.kube.kinds import Object
 from simulator.kubelet.backoff import format_delay, probe_restart_delay_s, restart_delay_s
+from simulator.kubelet.console import Console
 from simulator.kubelet.context import PodContext
+from simulator.kubelet.deletion import first_waiting
 from simulator.kubelet.env_sources import ConfigError, read_sources
 from simulator.kubelet.execution import Execution, prepare, rotate, termination_message
 from simulator.kubelet.image_pull import SYNC_PERIOD_S, ImagePuller
 from simulator.kubelet.images import Program
 from simulator.kubelet.log_files import LogCollector
+from simulator.kubelet.pod_resources import memory_limit
 from simulator.kubelet.reporting import Publication, Reporter
 from simulator.kubelet.start_problems import start_problem
 from simulator.kubelet.startup_times import StartupTimes, startup_times
@@ -32,6 +36,7 @@ from simulator.kubelet.states import (
 from simulator.kubelet.stopping import Stopping
 from simulator.kubelet.supervision import Ending, Supervision
 from simulator.kubelet.timestamps import now
+from simulator.processes.memory import MemoryLimit
 from simulator.processes.process import Process
 from simulator.processes.spawn import CannotStartError
 
@@ -47,7 +52,8 @@ class _Next(Enum):
 class Container:
     """One container of a pod. `run` is its life; `record` is what the pod's status says of it.
 
-    `process` and `execution` are those of the present run, `output` is what takes (or took) the log of the latest.
+    `process`, `execution` and `console` are those of the present run, `output` is what takes (or took) the log of the
+    latest.
     """
 
     def __init__(self, context: PodContext, spec: Object, kind: ContainerKind, publication: Publication) -> None:
@@ -55,12 +61,12 @@ class Container:
         self.started = asyncio.Event()
         self.process: Process | None = None
         self.execution: Execution | None = None
+        self.console: Console | None = None
         self.output: LogCollector | None = None
-        self._context = context
+        self.context = context
         self._spec = spec
         self._stopping = Stopping(context.node.time_scale)
-        waiting = "PodInitializing" if context.pod["spec"].get("initContainers") else "ContainerCreating"
-        record = ContainerRecord(self.name, spec.get("image", ""), kind, Waiting(waiting))
+        record = ContainerRecord(self.name, spec.get("image", ""), kind, first_waiting(context.pod["spec"]))
         self._report = Reporter(context, record, publication)
         self._images = ImagePuller(context, spec, self._report, self._stopping)
         self._delay_s: float | None = None
@@ -84,7 +90,12 @@ class Container:
     @property
     def log(self) -> Path:
         """The file with the output of the present run."""
-        return self._context.log_path(self.name)
+        return self.context.log_path(self.name)
+
+    @property
+    def starting(self) -> bool:
+        """Whether the next run has begun, while the pod's status still says that the container waits."""
+        return self.output is not None and not self.output.ended
 
     def stop(self, grace_s: float, turn: asyncio.Event | None = None) -> None:
         """End the container: no more starts, preStop hook, SIGTERM when it is its `turn`, and SIGKILL.
@@ -108,7 +119,7 @@ class Container:
     async def _live(self) -> _Next:
         """One run, from its image to the wait before the next one; or one attempt at it."""
         try:
-            times = startup_times(self._context.pod, self.name, self._context.node.images.startup(self.record.image))
+            times = startup_times(self.context.pod, self.name, self.context.node.images.startup(self.record.image))
         except UsageError as error:
             await self._show_config_error(str(error))
             return _Next.RESTART
@@ -116,8 +127,8 @@ class Container:
         if program is None:
             return _Next.RESTART
         try:
-            sources = await read_sources(self._context.node.cluster, self._context.namespace, self._spec)
-            execution = prepare(self._context, self._spec, sources)
+            sources = await read_sources(self.context.node.cluster, self.context.namespace, self._spec)
+            execution = prepare(self.context, self._spec, sources)
         except ConfigError as error:
             await self._show_config_error(str(error))
             return _Next.RESTART
@@ -135,28 +146,38 @@ class Container:
         restarts = self.record.restarts + 1 if self._ended else 0
         run = Running(now(), secrets.token_hex(32))
         rotate(self.log)
-        with LogCollector(self.log) as output:
+        tty = bool(self._spec.get("tty"))
+        with (
+            LogCollector(self.log, terminal=tty) as output,
+            Console(self._spec, output) as console,
+            contextlib.ExitStack() as stack,
+        ):
             self.output = output
             try:
-                self.process = await execution.start(program, output.inlet)
-            except CannotStartError as error:
+                memory = stack.enter_context(self._memory_limit(run.id))
+                self.process = await execution.start(program, console.streams, memory, tty=tty)
+            except (CannotStartError, OSError) as error:
                 problem = start_problem(program.command[0], execution.environment, str(error))
                 await self._show_start_error(problem, run.id, restarts)
                 return _Next.RESTART
+            console.started()
+            self.console = console
             began = asyncio.get_running_loop().time()
             how = Ending.STOPPED
             before = self._ended
             try:
                 self._report.emit("Started", "Container started")
-                supervision = Supervision(self._context, self._report, self._stopping, self.process, execution)
+                supervision = Supervision(self.context, self._report, self._stopping, self.process, execution)
                 await self._show_start(supervision, run, restarts)
                 how = await supervision.run(self.started)
             finally:
                 await self.process.kill()
-                self._note_end(run, self.process.exit_code, output)
+                self._note_end(run, self.process.exit_code, output, oom=bool(memory and memory.was_exceeded))
                 if how is not Ending.PROBE_FAILED:
                     self._show_end()
-        ran_s = (asyncio.get_running_loop().time() - began) / self._context.node.time_scale
+        real_s = asyncio.get_running_loop().time() - began
+        startup_s = min(supervision.startup_s, real_s)
+        ran_s = startup_s + (real_s - startup_s) / self.context.node.time_scale
         return await self._after(how, ran_s, ended_before=before is not None)
 
     async def _show_start(self, supervision: Supervision, run: Running, restarts: int) -> None:
@@ -168,11 +189,15 @@ class Container:
         if started:
             self.started.set()
 
-    def _note_end(self, run: Running, code: int | None, output: LogCollector) -> None:
+    def _memory_limit(self, run: str) -> contextlib.AbstractContextManager[MemoryLimit | None]:
+        size = memory_limit(self._spec)
+        return contextlib.nullcontext() if size is None else self.context.node.memory.limit(run, size)
+
+    def _note_end(self, run: Running, code: int | None, output: LogCollector, *, oom: bool) -> None:
         output.drain()
         message = termination_message(self._spec, self.log)
-        self._ended = terminated(-signal.SIGKILL if code is None else code, run, now(), message)
-        self.process = self.execution = None
+        self._ended = terminated(-signal.SIGKILL if code is None else code, run, now(), message, oom=oom)
+        self.process = self.execution = self.console = None
 
     def _show_end(self) -> None:
         done = self.kind is ContainerKind.INIT and self._ended is not None and self._ended.exit_code == 0
@@ -196,7 +221,7 @@ class Container:
         """Whether the container is not started again, by its kind and its pod's restart policy."""
         if self.kind is ContainerKind.SIDECAR or self._ended is None:
             return False
-        policy = self._context.pod["spec"].get("restartPolicy", "Always")
+        policy = self.context.pod["spec"].get("restartPolicy", "Always")
         succeeded = self._ended.exit_code == 0
         return policy == "Never" or (succeeded and (policy == "OnFailure" or self.kind is ContainerKind.INIT))
 
@@ -214,7 +239,7 @@ class Container:
     async def _back_off(self, delay_s: float) -> None:
         if not delay_s or self._stopping.asked:
             return
-        pod = self._context.full_name
+        pod = self.context.full_name
         self._report.emit("BackOff", f"Back-off restarting failed container {self.name} in pod {pod}", "Warning")
         await self._stopping.pause(min(SYNC_PERIOD_S, delay_s))
         if self._stopping.asked:

@@ -8,9 +8,11 @@ import aiohttp
 from simulator.kube.client import Cluster
 from simulator.kube.kinds import Object
 from simulator.kubelet.events import EventRecorder, EventType
-from simulator.kubelet.images import ImageTable
+from simulator.kubelet.images import ImageTable, NodeImages
 from simulator.kubelet.states import ContainerKind
+from simulator.processes.memory import MemoryLimits
 from simulator.processes.spawn import Processes
+from simulator.processes.user_range import DEFAULT_USERS, ClaimedUser
 
 SOURCE = "kubelet"
 
@@ -19,9 +21,10 @@ SOURCE = "kubelet"
 class Node:
     """What all pods of this kubelet share. `time_scale` shortens back-offs and probe periods, but no grace period.
 
-    With `mount_namespaces` a container sees its volumes at their mount paths; with `separate_users` it runs under a
-    user of its own. `kept_logs` is where the logs of pods go that are gone; None: nowhere. `pulled` are the images
-    that took their time to be pulled, and are here now.
+    With `mount_namespaces` a container sees its volumes at their mount paths; with `separate_users` it runs under the
+    user that its pod names, or one of `users` which its pod has for itself. `memory` keeps containers to their limits.
+    `kept_logs` is where the logs of pods go that are gone; None: nowhere. `pulled` are the images that took their
+    time to be pulled.
     """
 
     cluster: Cluster
@@ -32,23 +35,22 @@ class Node:
     time_scale: float
     mount_namespaces: bool
     separate_users: bool
+    memory: MemoryLimits
+    users: range = DEFAULT_USERS
     kept_logs: Path | None = None
-    pulled: set[str] = field(default_factory=set)
-
-    def has_image(self, image: str) -> bool:
-        """Whether the image was pulled."""
-        return image in self.pulled
+    pulled: NodeImages = field(default_factory=NodeImages)
 
 
 @dataclass(frozen=True, slots=True)
 class PodContext:
-    """One pod on this node: its directory, the directory of each volume, and its port numbers here."""
+    """One pod on this node: its directory, the directory of each volume, its port numbers here, and its own user."""
 
     node: Node
     pod: Object
     directory: Path
     volumes: dict[str, Path]
     ports: dict[int, int]
+    user: ClaimedUser
 
     @property
     def namespace(self) -> str:

@@ -54,7 +54,7 @@ class ImagePuller:
             else:
                 await self._show_failed_pull(str(error), error.hint)
             return None
-        present = self._context.node.has_image(self._image) or not times.image_pull.components
+        present = not times.image_pull.components or self._context.node.pulled.has(self._image, time.monotonic())
         if policy == "Never" and not present:
             await self._refuse_absent()
             return None
@@ -78,10 +78,9 @@ class ImagePuller:
     async def _pull(self, takes_s: float) -> None:
         began = time.monotonic()
         self._report.emit("Pulling", f'Pulling image "{self._image}"')
-        await self._stopping.pause_unscaled(takes_s)
+        await self._stopping.pause_unscaled(self._context.node.pulled.pull(self._image, began, takes_s))
         if self._stopping.asked:
             return
-        self._context.node.pulled.add(self._image)
         took = format_seconds(time.monotonic() - began)
         self._report.emit(
             "Pulled",

@@ -1,5 +1,6 @@
 """Which local program stands for a container image (there is no container runtime here)."""
 
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -110,6 +111,21 @@ class ImageTable:
             f'image "{image}" is not in the table of local programs (known: {", ".join(sorted(self._programs))}); '
             f"add it with --image {image}=COMMAND, or give the container a command",
         )
+
+
+class NodeImages:
+    """The images that took their time to be pulled to a node. `now` is any clock, in seconds."""
+
+    def __init__(self) -> None:
+        self._there_at: dict[str, float] = {}
+
+    def has(self, image: str, now: float) -> bool:
+        """Whether the image is here."""
+        return self._there_at.get(image, math.inf) <= now
+
+    def pull(self, image: str, now: float, takes_s: float) -> float:
+        """Return after how many seconds the image is here; a pull that is under way is not begun again."""
+        return max(0.0, self._there_at.setdefault(image, now + takes_s) - now)
 
 
 def not_found(image: str) -> str:

@@ -1,6 +1,8 @@
 """The kubelet stand-in as a whole: the pods of one node become processes of this machine."""
 
 import asyncio
+import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +22,11 @@ from simulator.kubelet.pod import PodWorker
 from simulator.kubelet.socket_dir import SocketDir
 from simulator.nodes import DEFAULT_NODE
 from simulator.processes.availability import mount_namespaces_available, running_as_root, separate_users_problem
+from simulator.processes.cgroups import cgroup_limits
 from simulator.processes.completion import complete
+from simulator.processes.memory import MemoryLimits, MemoryWatch
 from simulator.processes.spawn import Processes
+from simulator.processes.user_range import DEFAULT_USERS
 
 DEFAULT_TIME_SCALE: Final = 0.05
 """A 10 s back-off takes half a second."""
@@ -48,8 +53,8 @@ class Kubelet:
 
     `time_scale` shortens back-offs and probe periods, but neither grace periods nor time-outs. Containers have mounts
     and users of their own where that is possible, unless `mount_namespaces` or `separate_users` is False; see
-    docs/kubelet.md for what happens without. With `keep_logs` the logs of pods that are gone stay, in
-    `<directory>/logs/<pod>/`.
+    docs/kubelet.md for what happens without. `users` are those of this machine that it may give to pods. With
+    `keep_logs` the logs of pods that are gone stay, in `<directory>/logs/<pod>/`.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Kubelet:
         time_scale: float = DEFAULT_TIME_SCALE,
         mount_namespaces: bool = True,
         separate_users: bool = True,
+        users: range = DEFAULT_USERS,
         keep_logs: bool = False,
         node_name: str = DEFAULT_NODE,
     ) -> None:
@@ -73,6 +79,7 @@ class Kubelet:
         self._time_scale = time_scale
         self._mount_namespaces = mount_namespaces
         self._separate_users = separate_users
+        self._users = users
         self._kept_logs = directory / "logs" if keep_logs else None
         self._pods = Informer(cluster, POD)
         self._secrets = Informer(cluster, SECRET)
@@ -97,6 +104,7 @@ class Kubelet:
         mount_namespaces, separate_users = await complete(asyncio.to_thread(self._ask_machine))
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._processes.remove_at_end(self._directory)
+        memory = await complete(asyncio.to_thread(self._memory_limits))
         # Probes open a connection each, as those of a kubelet do: an idle one would hide that nobody accepts any more.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with (
@@ -114,16 +122,26 @@ class Kubelet:
                 self._time_scale,
                 mount_namespaces,
                 separate_users,
+                memory,
+                self._users,
                 self._kept_logs,
             )
             self._pods.on_change(lambda key: self._pod_changed(key, node, sockets, group))
-            for part in (recorder, self._secrets, self._pods):
+            for part in (recorder, self._secrets, self._pods, memory):
                 group.create_task(part.run())
+
+    def _memory_limits(self) -> MemoryLimits:
+        """What keeps containers to their memory: the kernel, if it lets us ask it."""
+        groups = cgroup_limits(f"unitsim-{os.getpid()}-{secrets.token_hex(4)}")
+        if groups is None:
+            return MemoryWatch()
+        self._processes.remove_at_end(groups.parent)
+        return groups
 
     def _ask_machine(self) -> tuple[bool, bool]:
         """Whether containers can have mounts, and users, of their own; the users need the mounts."""
         if self._mount_namespaces and self._separate_users:
-            problem = separate_users_problem()
+            problem = separate_users_problem(self._users[0])
             if problem is None:
                 return True, True
             if running_as_root():

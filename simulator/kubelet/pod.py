@@ -14,6 +14,7 @@ from simulator.kube.informer import Informer
 from simulator.kube.kinds import Object
 from simulator.kubelet.container import Container
 from simulator.kubelet.context import Node, PodContext
+from simulator.kubelet.deletion import at_deletion, main_ones_had_their_turn, while_ending
 from simulator.kubelet.env_sources import ConfigError
 from simulator.kubelet.images import substitution_notice
 from simulator.kubelet.pod_status import PodFacts, is_final
@@ -24,11 +25,13 @@ from simulator.kubelet.security import volume_group
 from simulator.kubelet.socket_dir import SocketDir
 from simulator.kubelet.states import ContainerKind, ContainerRecord, Sandbox, Terminated
 from simulator.kubelet.status_writer import StatusWriter
+from simulator.kubelet.stopping import pod_grace_s
 from simulator.kubelet.timestamps import now
 from simulator.kubelet.volume_content import fill_volumes
 from simulator.kubelet.volume_files import make_empty_dir, make_files_dir
 from simulator.kubelet.volumes import empty_dirs, file_volumes
 from simulator.processes.completion import complete
+from simulator.processes.user_range import ClaimedUser
 
 FORCED_GRACE_S: Final = 1.0
 """What a pod gets that was removed from the API by force: a cluster does not pull the plug either."""
@@ -54,9 +57,11 @@ class PodWorker:
         self._sockets = sockets
         self._secrets = secrets
         self._volumes: dict[str, Path] = {}
+        self._user = ClaimedUser(node.users)
         self._sandbox = Sandbox.ABSENT
         self._frozen: list[ContainerRecord] | None = None
         self._ended = self._lost = False
+        self._main_ones_had_their_turn = True
         self._writer = StatusWriter(cluster, pod, self._facts)
         self._tasks: dict[Container, asyncio.Task[None]] = {}
         self._started_at = now()
@@ -85,7 +90,7 @@ class PodWorker:
     async def run(self) -> None:
         """Start the pod's containers and keep them running; see the class for the end."""
         writing = asyncio.create_task(self._writer.run())
-        with PortReservations(self._called_ports()) as ports:
+        with PortReservations(self._called_ports()) as ports, self._user:
             try:
                 context = self._make_context(ports.ports)
                 self.containers = _make_containers(context, self._writer)
@@ -100,7 +105,7 @@ class PodWorker:
         await self._show(sandbox=Sandbox.READY)
         await self._run_containers()
         # By its restart policy the pod has done its work.
-        await self._stop_containers(self._spec_grace_s())
+        await self._stop_containers(pod_grace_s(self.pod))
         self._ended = True
         await self._show(sandbox=Sandbox.GONE)
         await asyncio.Event().wait()
@@ -115,6 +120,10 @@ class PodWorker:
         if self._deleted.is_set() and grace_s <= FORCED_GRACE_S < self._grace_s:
             self._kill()
         self._grace_s = grace_s
+        if not self._deleted.is_set():
+            records = [container.record for container in self.containers]
+            self._main_ones_had_their_turn = main_ones_had_their_turn(records)
+            self._frozen = records
         self._deleted.set()
 
     def _hurry(self) -> None:
@@ -142,7 +151,7 @@ class PodWorker:
         for volume in file_volumes(self.pod):
             self._volumes[volume.name] = self._directory / "volumes" / volume.name
             make_files_dir(self._volumes[volume.name], group, separate_users=separate_users)
-        return PodContext(self._node, self.pod, self._directory, self._volumes, ports)
+        return PodContext(self._node, self.pod, self._directory, self._volumes, ports, self._user)
 
     def _make_volume(self, name: str) -> Path:
         if not self._node.mount_namespaces and self._holds_sockets(name):
@@ -182,15 +191,15 @@ class PodWorker:
         deleted = self._deleted.is_set()
         if deleted:
             # What becomes of the containers is told when all have ended.
-            self._frozen = [container.record for container in self.containers]
             self._writer.changed()
         try:
-            await self._stop_containers(self._grace_s if deleted else min(SHUTDOWN_GRACE_S, self._spec_grace_s()))
+            await self._stop_containers(self._grace_s if deleted else min(SHUTDOWN_GRACE_S, pod_grace_s(self.pod)))
             if deleted and not self._vanished:
                 await self._tell_end()
         finally:
             writing.cancel()
             await asyncio.wait([writing])
+            self._user.kill_processes()
             if self._node.kept_logs and self.containers:
                 kept = self._node.kept_logs / self.pod["metadata"]["name"]
                 shutil.copytree(self._directory / "logs", kept, dirs_exist_ok=True, ignore=_only_logs)
@@ -204,9 +213,6 @@ class PodWorker:
         self._frozen, self._ended = None, True
         await first_of(self._show(sandbox=Sandbox.GONE), asyncio.sleep(TELL_TIMEOUT_S))
         self._lost = not is_final(self._facts())
-
-    def _spec_grace_s(self) -> float:
-        return float(self.pod["spec"].get("terminationGracePeriodSeconds", 30))
 
     async def _stop_containers(self, grace_s: float) -> None:
         """Tell all at once; the main containers get SIGTERM first, then the sidecars, the last one first."""
@@ -228,16 +234,23 @@ class PodWorker:
             if not task.cancelled() and (error := task.exception()):
                 _log.error("container failed", pod=self.pod["metadata"]["name"], container=container.name, error=error)
 
+    def _records(self) -> list[ContainerRecord]:
+        records = [container.record for container in self.containers]
+        if self._frozen:
+            records = self._frozen = [while_ending(*both) for both in zip(self._frozen, records, strict=True)]
+        return [at_deletion(record, self.pod["spec"]) for record in records] if self._deleted.is_set() else records
+
     def _facts(self) -> PodFacts:
         substituted = next((container for container in self.containers if container.substituted), None)
         return PodFacts(
             generation=self.pod["metadata"].get("generation", 1),
-            records=self._frozen or [container.record for container in self.containers],
+            records=self._records(),
             started_at=self._started_at,
             notice=substitution_notice(substituted.record.image) if substituted else "",
             sandbox=self._sandbox,
             ended=self._ended,
             lost=self._lost,
+            main_ones_had_their_turn=self._main_ones_had_their_turn,
             spec=self.pod["spec"],
         )
 

@@ -8,6 +8,12 @@ from simulator.kube.builtin.quantities import Quantity, parse_quantity
 from simulator.kube.kinds import Object
 
 
+def memory_limit(container: Object) -> int | None:
+    """The memory that a container may use, in bytes; None: as much as it wants."""
+    limit = _amounts(container, "limits").get("memory")
+    return None if limit is None else int(limit.amount)
+
+
 def pod_resources(spec: Object) -> Object:
     """Return the fields `resources` and, if anything is requested, `allocatedResources` of a pod's status."""
     totals = {side: total for side in ("limits", "requests") if (total := _total(spec, side))}

@@ -7,19 +7,14 @@ from datetime import datetime
 from simulator.kube.builtin.quality import quality_class
 from simulator.kube.kinds import Object
 from simulator.kubelet.container_status import container_status
+from simulator.kubelet.deletion import given_up
 from simulator.kubelet.environment import POD_IP
 from simulator.kubelet.images import IMAGE_SUBSTITUTED
-from simulator.kubelet.phase import initialized, pod_phase
+from simulator.kubelet.phase import pod_phase
 from simulator.kubelet.pod_resources import pod_resources
-from simulator.kubelet.states import ContainerKind, ContainerRecord, Sandbox, Terminated, Waiting
+from simulator.kubelet.states import ContainerKind, ContainerRecord, Sandbox, Waiting
 from simulator.kubelet.timestamps import format_time
 
-UNKNOWN_END = Terminated(
-    137,
-    "ContainerStatusUnknown",
-    None,
-    message="The container could not be located when the pod was terminated",
-)
 FIRST_REASONS = ("PodInitializing", "ContainerCreating")
 """What a container waits for before the kubelet came to it."""
 
@@ -29,7 +24,7 @@ class PodFacts:
     """What a pod's status is made of. `records` are in the order of the pod's spec, init containers first.
 
     `notice` tells of an image that was substituted. `ended` says that nothing of the pod runs any more nor will;
-    `lost` that containers which did not tell how they ended are given up.
+    `lost` that containers which did not tell how they ended are given up, the main ones only if they had their turn.
     """
 
     generation: int
@@ -39,6 +34,7 @@ class PodFacts:
     sandbox: Sandbox = Sandbox.READY
     ended: bool = False
     lost: bool = False
+    main_ones_had_their_turn: bool = True
     spec: Object = field(default_factory=lambda: {"containers": []})
 
 
@@ -47,12 +43,14 @@ def pod_status(facts: PodFacts, before: Object, now: datetime) -> Object:
     phase = pod_phase(facts.records, facts.spec.get("restartPolicy", "Always"), ended=facts.ended)
     conditions = _conditions(facts, phase, before.get("conditions") or (), now)
     if facts.lost and phase not in ("Succeeded", "Failed"):
-        facts, phase = _given_up(facts), "Failed"
+        records = given_up(facts.records, main_ones_too=facts.main_ones_had_their_turn)
+        facts, phase = replace(facts, records=records), "Failed"
     specs = {
         entry["name"]: entry for group in ("initContainers", "containers") for entry in facts.spec.get(group) or ()
     }
     parts = {record.name: container_status(record, specs.get(record.name, {})) for record in facts.records}
-    address = {"podIP": POD_IP, "podIPs": [{"ip": POD_IP}]} if _has_address(facts) else {}
+    has_address = "podIP" in before or _has_address(facts)
+    address = {"podIP": POD_IP, "podIPs": [{"ip": POD_IP}]} if has_address else {}
     status: Object = {
         "observedGeneration": facts.generation,
         "phase": phase,
@@ -82,24 +80,6 @@ def is_final(facts: PodFacts) -> bool:
     """Whether every container told how it ended, so that the phase of the pod is its last one."""
     phase = pod_phase(facts.records, facts.spec.get("restartPolicy", "Always"), ended=True)
     return phase in ("Succeeded", "Failed")
-
-
-def _given_up(facts: PodFacts) -> PodFacts:
-    """Containers that cannot be asked any more count as failed: the main ones, and init ones that had their turn."""
-    inits = [record for record in facts.records if record.kind is not ContainerKind.MAIN]
-    begun = max((number for number, record in enumerate(inits, 1) if record.begun), default=0)
-    lost = {record.name for record in inits[:begun]}
-    if initialized(facts.records):
-        lost |= {record.name for record in facts.records if record.kind is ContainerKind.MAIN}
-    return replace(
-        facts,
-        records=[
-            replace(record, state=UNKNOWN_END)
-            if record.name in lost and not isinstance(record.state, Terminated)
-            else record
-            for record in facts.records
-        ],
-    )
 
 
 def _has_address(facts: PodFacts) -> bool:

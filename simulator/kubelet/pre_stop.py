@@ -1,6 +1,7 @@
 """What a container's preStop hook is, and how much of a grace period is left after it or after another container."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from simulator.kube.kinds import Object
@@ -11,7 +12,17 @@ MINIMUM_GRACE_S: Final = 2.0
 """What a container gets after SIGTERM at least, though others used up the grace period, or it was shorter."""
 
 
-def pre_stop_hook(container: Object, ports: Mapping[int, int]) -> HttpGet | Exec | None:
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Does nothing for so many seconds."""
+
+    seconds: float
+
+
+Hook = HttpGet | Exec | Sleep
+
+
+def pre_stop_hook(container: Object, ports: Mapping[int, int]) -> Hook | None:
     """Return the container's preStop hook, None if it has none; `ports` translates its port.
 
     Raises:
@@ -21,11 +32,14 @@ def pre_stop_hook(container: Object, ports: Mapping[int, int]) -> HttpGet | Exec
     if not hook:
         return None
     if http := hook.get("httpGet"):
-        return http_get(container, http, ports)
+        # Whatever the server answers, it has been told.
+        return replace(http_get(container, http, ports), any_status=True)
     if command := (hook.get("exec") or {}).get("command"):
         return Exec(tuple(command))
+    if sleep := hook.get("sleep"):
+        return Sleep(sleep["seconds"])
     raise ConfigError(
-        f"container {container['name']}: a preStop hook must be an httpGet or exec one for the local kubelet"
+        f"container {container['name']}: a preStop hook must be an httpGet, exec or sleep one for the local kubelet"
     )
 
 

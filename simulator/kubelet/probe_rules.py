@@ -1,6 +1,5 @@
 """What probes a container has, and what follows from the results of one. Times are in seconds, unscaled."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -20,11 +19,12 @@ _FIELDS: Final[dict[ProbeKind, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class HttpGet:
-    """Succeeds on a status from 200 to 399. Messages show the pod's own port, not the one that it has here."""
+    """Succeeds on a status from 200 to 399, or on `any_status`. Messages show the pod's own port, not the one here."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     shown: str = field(default="", compare=False)
+    any_status: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ Action = HttpGet | TcpSocket | Exec
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One probe of a container, with the defaults of Kubernetes filled in."""
+    """One probe of a container, with the defaults of Kubernetes filled in.
+
+    `grace_s` is the grace period of a container that fails it; None: that of the pod.
+    """
 
     kind: ProbeKind
     action: Action
@@ -56,14 +59,12 @@ class Probe:
     timeout_s: float = 1.0
     success_threshold: int = 1
     failure_threshold: int = 3
+    grace_s: float | None = None
 
-    def failures_allowed(self, time_scale: float) -> int:
-        """Failures in a row that make the probe fail, when it is asked every `period_s * time_scale` seconds.
-
-        A program does not start faster because the clock of this kubelet does, so a startup probe is asked more
-        often but has as much real time as it would have on a cluster.
-        """
-        return math.ceil(self.failure_threshold / time_scale) if self.kind == "startup" else self.failure_threshold
+    @property
+    def patience_s(self) -> float:
+        """How long it may fail from the first time on until a container is given up that has not passed it yet."""
+        return self.period_s * self.failure_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def container_probes(container: Object, ports: Mapping[int, int]) -> dict[ProbeK
                 timeout_s=entry.get("timeoutSeconds") or 1,
                 success_threshold=entry.get("successThreshold") or 1,
                 failure_threshold=entry.get("failureThreshold") or 3,
+                grace_s=entry.get("terminationGracePeriodSeconds"),
             )
     return found
 

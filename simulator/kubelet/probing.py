@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from simulator.kubelet.environment import POD_IP
+from simulator.kubelet.pre_stop import Hook, Sleep
 from simulator.kubelet.probe_rules import Action, Exec, HttpGet, TcpSocket
 from simulator.processes.process import Process
 from simulator.processes.spawn import CannotStartError
@@ -22,7 +23,7 @@ OUTPUT_LIMIT = 1024
 """Bytes of a command's output that go into the message."""
 
 
-async def ask(action: Action, timeout_s: float, session: aiohttp.ClientSession, run: Run) -> str | None:
+async def ask(action: Action | Hook, timeout_s: float, session: aiohttp.ClientSession, run: Run) -> str | None:
     """Return None if the action succeeded, else what was wrong; it is given up after `timeout_s` seconds."""
     try:
         async with asyncio.timeout(timeout_s):
@@ -33,11 +34,14 @@ async def ask(action: Action, timeout_s: float, session: aiohttp.ClientSession, 
                     return await _tcp_socket(action)
                 case Exec(command):
                     return await _exec(run, command)
+                case Sleep(seconds):
+                    await asyncio.sleep(seconds)
+                    return None
     except TimeoutError:
         return _too_late(action, timeout_s)
 
 
-def _too_late(action: Action, timeout_s: float) -> str:
+def _too_late(action: Action | Hook, timeout_s: float) -> str:
     match action:
         case HttpGet():
             late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
@@ -46,12 +50,15 @@ def _too_late(action: Action, timeout_s: float) -> str:
             return f"dial tcp {POD_IP}:{action.shown}: i/o timeout"
         case Exec(command):
             return f"command timed out: {shlex.join(command)!r} timed out after {timeout_s:g}s"
+        case Sleep(seconds):
+            return f"a sleep of {seconds:g}s is longer than the {timeout_s:g}s that are left"
 
 
 async def _http_get(session: aiohttp.ClientSession, action: HttpGet) -> str | None:
     try:
         async with session.get(action.url, headers=dict(action.headers), allow_redirects=False, ssl=False) as answer:
-            return None if 200 <= answer.status < 400 else f"HTTP probe failed with statuscode: {answer.status}"
+            good = action.any_status or 200 <= answer.status < 400
+            return None if good else f"HTTP probe failed with statuscode: {answer.status}"
     except aiohttp.ClientConnectorError:
         address = urlsplit(action.shown).netloc
         return f'Get "{action.shown}": dial tcp {address}: connect: connection refused'

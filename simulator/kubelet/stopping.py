@@ -2,7 +2,13 @@
 
 import asyncio
 
+from simulator.kube.kinds import Object
 from simulator.kubelet.race import first_of
+
+
+def pod_grace_s(pod: Object) -> float:
+    """The grace period that a pod asks for, in seconds."""
+    return float(pod["spec"].get("terminationGracePeriodSeconds", 30))
 
 
 class Stopping:
@@ -18,6 +24,11 @@ class Stopping:
     def asked(self) -> bool:
         """Whether the container is to end."""
         return self._asked.is_set()
+
+    @property
+    def killed(self) -> bool:
+        """Whether the container is to end at once."""
+        return self.asked and self.grace_s == 0
 
     def ask(self, grace_s: float, turn: asyncio.Event | None = None) -> None:
         """End the container."""

@@ -7,14 +7,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from simulator.processes.spawn import ON_LINUX, PYTHON, START_TIMEOUT_S, launch_command
+from simulator.processes.user_range import DEFAULT_USERS
 from simulator.processes.users import User
 from simulator.processes.view import Mount, interpreter_paths, mounts_for
-
-_NOBODY_IN_PARTICULAR: Final = User(64100, 64100)
-"""The probe's user: as those of containers, one that no system gives to anybody."""
 
 
 @functools.cache
@@ -32,15 +29,16 @@ def running_as_root() -> bool:
 
 
 @functools.cache
-def separate_users_problem() -> str | None:
+def separate_users_problem(uid: int = DEFAULT_USERS[0]) -> str | None:
     """Why children cannot run as other users here; None if they can (asked once; takes some 100 ms).
 
-    The child's user must reach this project's Python too, wherever that is.
+    The child's user, `uid`, must reach this project's Python too, wherever that is.
     """
     if not running_as_root():
         return "the platform does not run as root"
-    mounts = mounts_for(_NOBODY_IN_PARTICULAR, interpreter_paths())
-    return _problem([sys.executable, "-c", "import framework.contract"], mounts, _NOBODY_IN_PARTICULAR)
+    user = User(uid, uid)
+    mounts = mounts_for(user, interpreter_paths())
+    return _problem([sys.executable, "-c", "import framework.contract"], mounts, user)
 
 
 def _problem(command: Sequence[str], mounts: Sequence[Mount], user: User | None) -> str | None:

@@ -21,13 +21,24 @@ class Descriptors:
 
     def __init__(self) -> None:
         self._open: set[int] = set()
+        self._full: dict[int, asyncio.Event] = {}
+        """Those that somebody waits for to write on, one for each at the most."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close_all()
+
+    def close_all(self) -> None:
+        """Close those that are open."""
         for descriptor in list(self._open):
             self.close(descriptor)
+
+    def keep(self, descriptor: int) -> int:
+        """Have this one closed at the end, too."""
+        self._open.add(descriptor)
+        return descriptor
 
     def pipe_from_child(self) -> tuple[int, int]:
         """Our end, which does not block, and the child's, which it writes to."""
@@ -51,7 +62,32 @@ class Descriptors:
         """Close one of them, if it is open."""
         if descriptor in self._open:
             self._open.remove(descriptor)
+            self._wait_no_more(descriptor)  # its number may soon be another's
             os.close(descriptor)
+
+    async def write_all(self, descriptor: int, data: bytes) -> None:
+        """Write to a child as it reads; one caller at a time for each descriptor.
+
+        Raises:
+            OSError: it has closed its end, or we have closed ours.
+        """
+        while data:
+            if descriptor not in self._open:
+                raise BrokenPipeError(errno.EPIPE, "closed while it was written to")
+            try:
+                data = data[os.write(descriptor, data) :]
+            except BlockingIOError:
+                ready = self._full[descriptor] = asyncio.Event()
+                asyncio.get_running_loop().add_writer(descriptor, ready.set)
+                try:
+                    await ready.wait()
+                finally:
+                    self._wait_no_more(descriptor)
+
+    def _wait_no_more(self, descriptor: int) -> None:
+        if ready := self._full.pop(descriptor, None):
+            asyncio.get_running_loop().remove_writer(descriptor)
+            ready.set()
 
     def _kept(self, first: int, second: int) -> tuple[int, int]:
         self._open |= {first, second}
@@ -107,25 +143,6 @@ def readable_bytes(descriptor: int) -> int:
     except OSError:  # a terminal that nobody has open any more
         return 0
     return int(count)
-
-
-async def write_all(descriptor: int, data: bytes) -> None:
-    """Write to a child as it reads.
-
-    Raises:
-        OSError: it has closed its end.
-    """
-    loop = asyncio.get_running_loop()
-    while data:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except BlockingIOError:
-            ready = asyncio.Event()
-            loop.add_writer(descriptor, ready.set)
-            try:
-                await ready.wait()
-            finally:
-                loop.remove_writer(descriptor)
 
 
 def resize(terminal: int, columns: int, rows: int) -> None:

@@ -17,6 +17,7 @@ from typing import Self
 
 from simulator.errors import EnvironmentMissing, PlatformError
 from simulator.processes.completion import complete
+from simulator.processes.memory import MemoryLimit
 from simulator.processes.process import Process
 from simulator.processes.users import User
 from simulator.processes.view import Mount, interpreter_paths, mounts_for
@@ -88,6 +89,7 @@ class Processes:
         binds: Sequence[tuple[Path, Path]] = (),
         user: User | None = None,
         needs: Sequence[Path] = (),
+        memory: MemoryLimit | None = None,
     ) -> Process:
         """Start a program with exactly this environment; return once it runs.
 
@@ -98,7 +100,9 @@ class Processes:
         """
         with log.open("ab", buffering=0) as output:
             streams = Streams(output.fileno())
-            return await self.start_with(streams, command, env=env, cwd=cwd, binds=binds, user=user, needs=needs)
+            return await self.start_with(
+                streams, command, env=env, cwd=cwd, binds=binds, user=user, needs=needs, memory=memory
+            )
 
     async def start_with(
         self,
@@ -110,6 +114,7 @@ class Processes:
         binds: Sequence[tuple[Path, Path]] = (),
         user: User | None = None,
         needs: Sequence[Path] = (),
+        memory: MemoryLimit | None = None,
     ) -> Process:
         """Start a program with these streams and exactly this environment; return once it runs.
 
@@ -126,7 +131,7 @@ class Processes:
             if binds or user:
                 raise CannotStartError("a process can be given its own mounts and user on Linux only")
             error = subprocess.STDOUT if streams.error is None else streams.error
-            return self._spawn(command, env, cwd, streams, error)
+            return self._spawn(command, env, cwd, streams, error, memory)
         mounts: list[Mount] = [*binds]
         if user:
             _give_output(streams, user)
@@ -134,7 +139,7 @@ class Processes:
         launch = launch_command(command, cwd, mounts, user, streams.error)
         channel, end = os.pipe()
         try:
-            process = self._spawn(launch, env, Path("/"), streams, end)
+            process = self._spawn(launch, env, Path("/"), streams, end, memory)
         except BaseException:
             os.close(channel)
             raise
@@ -167,7 +172,13 @@ class Processes:
         self._tell_warden(f"unmount {mount_point.absolute()}")
 
     def _spawn(
-        self, command: Sequence[str], env: Mapping[str, str], cwd: Path, streams: Streams, error: int
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        streams: Streams,
+        error: int,
+        memory: MemoryLimit | None,
     ) -> Process:
         passed = () if streams.error is None else (streams.error,)
         try:
@@ -183,9 +194,13 @@ class Processes:
             )
         except OSError as reason:
             raise CannotStartError(f"cannot start {command[0]!r}: {reason.strerror}") from reason
+        except ValueError as reason:  # a NUL, where the system has strings that end with one
+            raise CannotStartError(f"cannot start {command[0]!r}: {reason}") from reason
         process = Process(child, self._forget)
         self._live.add(process)
         self._tell_warden(f"group {process.pid}")
+        if memory:
+            memory.hold(process.pid)
         return process
 
     def _forget(self, process: Process) -> None:

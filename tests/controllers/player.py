@@ -19,7 +19,7 @@ from simulator.kube.kinds import DEPLOYMENT, EVENT, NAMESPACE, NODE, POD, REPLIC
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
 from simulator.nodes import GPU, NodeSpec, register_nodes
-from tests.controllers.recording import GONE, Line, scheduled, state_of, with_times
+from tests.controllers.recording import GONE, Line, as_written, scheduled, state_of
 from tests.kube.sessions import session_with
 
 NODE_NAME = "node-1"
@@ -84,7 +84,7 @@ class Player:
             case "action":
                 await self._act(line.raw)
             case "pod status":
-                status = with_times(line.raw["status"], self._start)
+                status = as_written(line.raw["status"], self._start)
                 await self._cluster.patch_status(POD, self._actual(line.name), {"status": status}, self.namespace)
             case "pod gone":
                 with contextlib.suppress(NotFoundError):
@@ -181,7 +181,7 @@ class Player:
 
 def node(gpus: int) -> NodeSpec:
     """The node of the recordings."""
-    return NodeSpec(NODE_NAME, gpus=gpus)
+    return NodeSpec(NODE_NAME, cpu="2", memory="24477616Ki", gpus=gpus)
 
 
 @contextlib.asynccontextmanager

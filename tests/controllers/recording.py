@@ -146,11 +146,14 @@ def recorded_event(raw: Object) -> Object:
     }
 
 
-def with_times(value: Any, start: datetime) -> Any:
-    """The value with real timestamps in place of `t0+5s`."""
+def as_written(value: Any, start: datetime) -> Any:
+    """The value with real timestamps and addresses in place of `t0+5s` and `ip-1`."""
     if isinstance(value, dict):
-        return {name: with_times(item, start) for name, item in value.items()}
+        return {name: as_written(item, start) for name, item in value.items()}
     if isinstance(value, list):
-        return [with_times(item, start) for item in value]
-    match = re.fullmatch(r"t0([+-]\d+)s", value) if isinstance(value, str) else None
-    return (start + timedelta(seconds=int(match[1]))).strftime("%Y-%m-%dT%H:%M:%SZ") if match else value
+        return [as_written(item, start) for item in value]
+    if not isinstance(value, str):
+        return value
+    if match := re.fullmatch(r"t0([+-]\d+)s", value):
+        return (start + timedelta(seconds=int(match[1]))).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return re.sub(r"^ip-(\d+)$", r"10.0.0.\1", value)

@@ -15,9 +15,18 @@ MOMENTARY = {
     "delete-force": {("ReplicaSet", 4), ("Deployment", 5)},
 }
 """States, by kind and position, that are too short for our controllers to see what they tell of."""
+UNSETTLED = (
+    "more-init-order",
+    "more-prestop-fails",
+    "more-prestop-too-slow",
+    "more-rollback-bad-image",
+    "more-sidecar-ignores-term",
+)
+"""Recorded for kubelets: what was done next was done while the controllers were still at work."""
+NAMES = [name for name in names() if name not in UNSETTLED]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 async def test_controllers_write_what_was_recorded(name: str, tmp_path: Path) -> None:
     recorded = lines(name)
     async with playing(tmp_path, recorded, int(name in WITH_A_GPU), MOMENTARY.get(name, ())) as player:
@@ -28,4 +37,4 @@ async def test_controllers_write_what_was_recorded(name: str, tmp_path: Path) ->
 
 
 def test_there_are_recordings() -> None:
-    assert len(names()) == 29
+    assert len(names()) == 60

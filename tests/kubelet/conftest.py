@@ -21,9 +21,9 @@ from simulator.kubelet.kubelet import DEFAULT_TIME_SCALE, Kubelet
 from simulator.kubelet.serving import KubeletAgent
 from simulator.nodes import NodeSpec, register_nodes
 from simulator.processes.spawn import Processes
+from tests.kubelet.kubectl_streams import TIMEOUT_S, Kubectl
 
 NAMESPACE = "default"
-TIMEOUT_S = 30
 
 
 @dataclass
@@ -96,6 +96,17 @@ class Bench:
                 "spec": deployment,
             },
         )
+
+    async def run_pod(self, *containers: Object, **spec: Any) -> None:
+        """Make the pod `p`."""
+        metadata = {"name": "p", "namespace": NAMESPACE, "labels": {"app": "p"}}
+        body = {"containers": list(containers), "terminationGracePeriodSeconds": 1, **spec}
+        await self.cluster.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body})
+
+    async def run_ready_pod(self, *containers: Object, **spec: Any) -> Object:
+        """Make the pod `p`, and wait until it is ready."""
+        await self.run_pod(*containers, **spec)
+        return await self.pod("p", self.is_ready)
 
     async def pod(self, app: str, condition: Callable[[Object], bool]) -> Object:
         """Wait until a pod of the Deployment is as wanted, and return it."""
@@ -199,3 +210,9 @@ async def bench(start_bench: Start) -> AsyncIterator[Bench]:
     """A kubelet with the built-in images."""
     async with start_bench() as running:
         yield running
+
+
+@pytest.fixture
+def kubectl(kubectl_binary: Path, bench: Bench, tmp_path: Path) -> Kubectl:
+    """kubectl as the administrator of the bench's cluster."""
+    return Kubectl(kubectl_binary, bench.kubeconfig, tmp_path / "kubectl", NAMESPACE)

@@ -7,6 +7,7 @@ own `resources`: the recorded node told the memory limits of cgroup v1 there, wh
 import copy
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.kube.kinds import Object
+from simulator.kubelet.images import Missing
 
 GOLDEN = Path(__file__).parent / "golden"
 SCENARIOS = sorted(path.stem for path in GOLDEN.glob("*.jsonl"))
@@ -72,6 +74,12 @@ def recorded_pods(scenario: str) -> list[RecordedPod]:
     return [pod for pod in pods.values() if pod.statuses]
 
 
+def missing_images(scenario: str) -> dict[str, Missing]:
+    """The images that could not be pulled, and what was said of them; the rest is from other recordings."""
+    pulls = (re.fullmatch(r'Failed to pull image "(.+?)": (.*)', line.get("message", "")) for line in lines(scenario))
+    return {found[1]: Missing(found[2]) for found in pulls if found}
+
+
 def _after_action(line: Object, template: Object, pods: Any) -> Object:
     body = line.get("body") or {}
     if body.get("kind") == "Deployment":
@@ -80,7 +88,7 @@ def _after_action(line: Object, template: Object, pods: Any) -> Object:
     if line.get("method") == "PATCH" and "template" in (body.get("spec") or {}):
         return _patched(template, body["spec"]["template"].get("spec") or {})
     for pod in pods:
-        if body.get("kind") == "ConfigMap":
+        if body.get("kind") in ("ConfigMap", "Secret"):
             pod.steps.append({"do": "create", "body": body})
         elif (found_kill := re.fullmatch(r"SIGKILL to process 1 of container (\S+)", line["do"])) is not None:
             pod.steps.append({"do": "kill", "container": found_kill[1]})
@@ -107,7 +115,9 @@ def _note(pod: RecordedPod, line: Object) -> None:
 
 
 def note_event(pod: RecordedPod, line: Object) -> None:
-    """Note an event when it is seen for the first time."""
+    """Note an event when it is seen for the first time; a probe may come to a container that has just ended, or not."""
+    if "container is in CONTAINER_EXITED state" in line["message"]:
+        return
     message = neutral(line["message"], pod.name, pod.namespace)
     key = (line["eventType"], line["reason"], message, line["object"].get("fieldPath", ""))
     if key not in pod.events:
@@ -165,14 +175,15 @@ def playable(template: Object) -> Object:
     for container in _containers(spec):
         container["command"] = [_playable_text(part) for part in container["command"]]
         programs = {"HEALTH_PORT": "8091", "PYTHON": sys.executable, "HTTPD": HTTPD}
-        container["env"] = [{"name": name, "value": value} for name, value in programs.items()]
+        added = [{"name": name, "value": value} for name, value in programs.items()]
+        container["env"] = [*container.get("env", ()), *added]
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             if command := (container.get(probe) or {}).get("exec"):
                 command["command"] = [_playable_text(part) for part in command["command"]]
         if startup := container.get("startupProbe"):
-            startup["failureThreshold"] = 5
-        if hook := (container.get("lifecycle") or {}).get("preStop"):
-            hook["exec"]["command"] = ["sleep", str(SLEEP_SCALE)]
+            startup["failureThreshold"] = 2 if "exec" in startup else 5
+        for hook in (container.get("lifecycle") or {}).values():
+            hook["exec"]["command"] = shlex.split(_playable_text(shlex.join(hook["exec"]["command"])))
     return spec
 
 
@@ -182,6 +193,6 @@ def _containers(spec: Object) -> Iterator[Object]:
 
 
 def _playable_text(text: str) -> str:
-    text = re.sub(r"/tmp/(?!serverless)", "./", text)
-    text = re.sub(r"httpd -p 8091 -h ([^\s;]+);", r'"$PYTHON" -c "$HTTPD" "$HEALTH_PORT" \1 > /dev/null 2>&1 &', text)
+    text = re.sub(r"/tmp/(?!serverless)|(?<![.\w])/w/", "./", text)
+    text = re.sub(r"httpd -p 8091 -h ([^\s;)]+);?", r'"$PYTHON" -c "$HTTPD" "$HEALTH_PORT" \1 > /dev/null 2>&1 &', text)
     return re.sub(r"\bsleep ([1-9]\d?)\b", lambda found: f"sleep {int(found[1]) * SLEEP_SCALE:g}", text)

@@ -1,83 +1,21 @@
 """`kubectl logs` and `kubectl exec`, unmodified, with pods of the kubelet stand-in."""
 
 import asyncio
-import contextlib
 import os
 import re
-import shutil
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from kubernetes import client, config
 from kubernetes.stream import stream
+from kubernetes.stream.ws_client import create_websocket
 
-from simulator.kube.kinds import POD, Object
 from simulator.processes.descriptors import Descriptors, Output
-from tests.kubelet.conftest import NAMESPACE, TIMEOUT_S, Bench
+from tests.kubelet.conftest import NAMESPACE, Bench
+from tests.kubelet.kubectl_streams import SLEEP, TIMEOUT_S, Kubectl, line
 
-KUBECTL = shutil.which("kubectl")
-SLEEP = "exec sleep 600"
-
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")]
-
-Answer = tuple[int | None, str, str]
-
-
-class Kubectl:
-    """The kubectl of this machine, as the administrator of a bench's cluster."""
-
-    def __init__(self, bench: Bench, home: Path) -> None:
-        self._base = (str(KUBECTL), f"--kubeconfig={bench.kubeconfig}", f"--cache-dir={home}", f"-n={NAMESPACE}")
-
-    async def __call__(self, *arguments: str, stdin: str | None = None) -> Answer:
-        """Run it to its end: exit code, output, and standard error."""
-        async with self.running(*arguments, stdin=asyncio.subprocess.PIPE) as process:
-            out, err = await process.communicate(None if stdin is None else stdin.encode())
-        return process.returncode, out.decode(), err.decode()
-
-    @contextlib.asynccontextmanager
-    async def running(self, *arguments: str, **streams: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Run it while the block lasts."""
-        pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-        process = await asyncio.create_subprocess_exec(*self._base, *arguments, **pipes | streams)
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-
-@pytest.fixture
-def kubectl(bench: Bench, tmp_path: Path) -> Kubectl:
-    return Kubectl(bench, tmp_path / "kubectl")
-
-
-async def run_pod(bench: Bench, *containers: Object, **spec: Any) -> None:
-    """Make the pod `p`."""
-    metadata = {"name": "p", "namespace": NAMESPACE, "labels": {"app": "p"}}
-    body = {"containers": list(containers), "terminationGracePeriodSeconds": 1, **spec}
-    await bench.cluster.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body})
-
-
-async def run_ready_pod(bench: Bench, *containers: Object, **spec: Any) -> Object:
-    """Make the pod `p`, and wait until it is ready."""
-    await run_pod(bench, *containers, **spec)
-    return await bench.pod("p", bench.is_ready)
-
-
-def script(text: str, name: str = "main", **extra: Any) -> Object:
-    return Bench.container(text, name, **extra)
-
-
-async def line(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    return (await process.stdout.readline()).decode()
+pytestmark = pytest.mark.e2e
 
 
 async def is_gone(pid: int) -> bool:
@@ -85,8 +23,8 @@ async def is_gone(pid: int) -> bool:
 
 
 async def test_logs_of_the_containers_of_a_pod(bench: Bench, kubectl: Kubectl) -> None:
-    sidecar = script(f"echo beside; {SLEEP}", "side", restartPolicy="Always")
-    await run_ready_pod(bench, script(f"echo one; echo two >&2; {SLEEP}"), initContainers=[sidecar])
+    sidecar = bench.container(f"echo beside; {SLEEP}", "side", restartPolicy="Always")
+    await bench.run_ready_pod(bench.container(f"echo one; echo two >&2; {SLEEP}"), initContainers=[sidecar])
     await bench.logged("main", 2)
     await bench.logged("side")
 
@@ -111,7 +49,7 @@ async def test_a_followed_log_tells_each_line_as_it_comes_and_ends_with_the_cont
     bench: Bench, kubectl: Kubectl
 ) -> None:
     waits = f"echo first; while [ ! -e go ]; do sleep 0.05; done; printf 'second\\nthird'; {SLEEP}"
-    pod = await run_ready_pod(bench, script(waits), restartPolicy="Never")
+    pod = await bench.run_ready_pod(bench.container(waits), restartPolicy="Never")
     async with kubectl.running("logs", "-f", "p") as following:
         assert await line(following) == "first\n"
         (bench.directory / "pods" / pod["metadata"]["uid"] / "scratch/main/go").touch()
@@ -124,7 +62,7 @@ async def test_a_followed_log_tells_each_line_as_it_comes_and_ends_with_the_cont
 
 
 async def test_the_log_of_the_run_before(bench: Bench, kubectl: Kubectl) -> None:
-    await run_pod(bench, script(f"[ -e ran ] && echo again && {SLEEP}; touch ran; echo failed; exit 3"))
+    await bench.run_pod(bench.container(f"[ -e ran ] && echo again && {SLEEP}; touch ran; echo failed; exit 3"))
     await bench.pod("p", lambda pod: bench.state(pod)["restartCount"] == 1 and bench.is_ready(pod))
     await bench.logged("main")
     assert await kubectl("logs", "p") == (0, "again\n", "")
@@ -134,13 +72,13 @@ async def test_the_log_of_the_run_before(bench: Bench, kubectl: Kubectl) -> None
 async def test_while_a_container_waits_for_its_next_run_its_log_is_that_of_the_last(
     bench: Bench, kubectl: Kubectl
 ) -> None:
-    await run_pod(bench, script("echo failed; exit 3"))
+    await bench.run_pod(bench.container("echo failed; exit 3"))
     await bench.pod("p", bench.waits_for("CrashLoopBackOff"))
     assert (await kubectl("logs", "p"))[:2] == (0, "failed\n")
 
 
 async def test_there_is_no_log_of_a_container_that_never_ran(bench: Bench, kubectl: Kubectl) -> None:
-    await run_pod(bench, {"name": "main", "image": "nobody/nothing:1"})
+    await bench.run_pod({"name": "main", "image": "nobody/nothing:1"})
     await bench.pod("p", bench.waits_for("ImagePullBackOff"))
     code, out, err = await kubectl("logs", "p")
     assert (code, out) == (1, "")
@@ -151,8 +89,8 @@ async def test_there_is_no_log_of_a_container_that_never_ran(bench: Bench, kubec
 
 async def test_a_command_runs_as_the_container_does(bench: Bench, kubectl: Kubectl) -> None:
     environment = [{"name": "COLOUR", "value": "green"}]
-    side = script(f"id -u > id; pwd > where; {SLEEP}", "side", restartPolicy="Always")
-    await run_ready_pod(bench, script(SLEEP, env=environment), initContainers=[side])
+    side = bench.container(f"id -u > id; pwd > where; {SLEEP}", "side", restartPolicy="Always")
+    await bench.run_ready_pod(bench.container(SLEEP, env=environment), initContainers=[side])
 
     def said(text: str) -> tuple[str, ...]:
         return "sh", "-c", text
@@ -170,14 +108,14 @@ async def test_a_command_runs_as_the_container_does(bench: Bench, kubectl: Kubec
 
 
 async def test_a_command_reads_standard_input_to_its_end(bench: Bench, kubectl: Kubectl) -> None:
-    await run_ready_pod(bench, script(SLEEP))
+    await bench.run_ready_pod(bench.container(SLEEP))
     text = "0123456789abcde\n" * 50_000
     assert await kubectl("exec", "-i", "p", "--", "cat", stdin=text) == (0, text, "")
     assert await kubectl("exec", "-i", "p", "--", "true", stdin=text) == (0, "", "")
 
 
 async def test_a_command_at_a_terminal(bench: Bench, kubectl: Kubectl) -> None:
-    await run_ready_pod(bench, script(SLEEP))
+    await bench.run_ready_pod(bench.container(SLEEP))
     with Descriptors() as descriptors:
         ours, terminal = descriptors.terminal()
         screen, shown = Output(ours), b""
@@ -193,7 +131,7 @@ async def test_a_command_at_a_terminal(bench: Bench, kubectl: Kubectl) -> None:
 
 
 async def test_a_command_ends_with_its_client(bench: Bench, kubectl: Kubectl) -> None:
-    await run_ready_pod(bench, script(SLEEP))
+    await bench.run_ready_pod(bench.container(SLEEP))
     async with kubectl.running("exec", "p", "--", "sh", "-c", f"trap '' HUP TERM; echo $$; {SLEEP}") as process:
         pid = int(await line(process))
         assert psutil.pid_exists(pid)
@@ -202,14 +140,14 @@ async def test_a_command_ends_with_its_client(bench: Bench, kubectl: Kubectl) ->
 
 
 async def test_a_command_leaves_no_job_behind(bench: Bench, kubectl: Kubectl) -> None:
-    await run_ready_pod(bench, script(SLEEP))
+    await bench.run_ready_pod(bench.container(SLEEP))
     code, out, _ = await kubectl("exec", "p", "--", "bash", "-c", "set -m; sleep 600 & echo $!; exit 3")
     assert code == 3
     await bench.until(lambda: is_gone(int(out)))
 
 
 async def test_a_command_ends_with_its_container(bench: Bench, kubectl: Kubectl) -> None:
-    await run_ready_pod(bench, script(SLEEP), restartPolicy="Never")
+    await bench.run_ready_pod(bench.container(SLEEP), restartPolicy="Never")
     async with kubectl.running("exec", "p", "--", "sh", "-c", f"echo $$; {SLEEP}") as process:
         pid = int(await line(process))
         [container] = bench.kubelet.containers()
@@ -220,7 +158,7 @@ async def test_a_command_ends_with_its_container(bench: Bench, kubectl: Kubectl)
 
 
 async def test_no_command_in_a_container_that_has_ended(bench: Bench, kubectl: Kubectl) -> None:
-    await run_pod(bench, script("true", "done"), script(SLEEP), restartPolicy="Never")
+    await bench.run_pod(bench.container("true", "done"), bench.container(SLEEP), restartPolicy="Never")
     await bench.pod("p", lambda pod: "terminated" in bench.state(pod, 0)["state"])
     assert await kubectl("exec", "p", "-c", "done", "--", "true") == (
         1,
@@ -229,18 +167,27 @@ async def test_no_command_in_a_container_that_has_ended(bench: Bench, kubectl: K
     )
 
 
-async def test_port_forward_and_attach_say_what_to_do_instead(bench: Bench, kubectl: Kubectl) -> None:
-    await run_ready_pod(bench, script(SLEEP))
-    code, _, err = await kubectl("port-forward", "p", "0:8091")
-    assert (code, err.count("\n")) == (1, 1)
-    assert "pods share this machine's network" in err
-    code, _, err = await kubectl("attach", "p")
-    assert code == 1
-    assert "kubectl logs -f" in err
+async def test_a_command_with_a_nul_is_refused(bench: Bench) -> None:
+    await bench.run_ready_pod(bench.container(SLEEP))
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/p/exec?command=a%00b&stdout=1"
+
+    def run() -> str:
+        with config.new_client_from_config(str(bench.kubeconfig)) as connection:  # type: ignore[no-untyped-call]
+            headers = {"authorization": connection.configuration.get_api_key_with_prefix("BearerToken")}
+            url = connection.configuration.host.replace("https", "wss") + path
+            socket = create_websocket(connection.configuration, url, headers)  # type: ignore[no-untyped-call]
+            try:
+                return bytes(socket.recv()).decode()
+            finally:
+                socket.shutdown()
+
+    told = await asyncio.to_thread(run)
+    assert '"reason":"InternalError"' in told
+    assert "unable to start container process" in told
 
 
 async def test_the_official_python_client_runs_a_command(bench: Bench) -> None:
-    await run_ready_pod(bench, script(SLEEP))
+    await bench.run_ready_pod(bench.container(SLEEP))
 
     def run() -> tuple[str, str, int]:
         wanted = {"stdin": False, "stdout": True, "stderr": True, "tty": False, "_preload_content": False}

@@ -131,19 +131,27 @@ async def test_a_command_is_run_as_its_container_is(bench: Any, launch: Launch) 
     assert await bench.events("FailedPreStopHook") == []
 
 
-@pytest.mark.parametrize(
-    ("hook", "lines"),
-    [(UNAVAILABLE, ["hook called", "hook answers"]), (REFUSED, []), ({"exec": {"command": ["false"]}}, [])],
-    ids=["status", "refused", "exit code"],
-)
-async def test_a_hook_that_fails_is_told_and_the_end_goes_on(
-    bench: Any, launch: Launch, hook: Object, lines: list[str]
-) -> None:
+@pytest.mark.parametrize("hook", [{"sleep": {"seconds": 1}}, UNAVAILABLE], ids=["sleep", "status"])
+async def test_hooks_that_cannot_fail(bench: Any, launch: Launch, hook: Object) -> None:
+    """Whatever a server answers, it has been told."""
     ending = await launch(hook)
     ending.let_the_hook_answer()
     await ending.delete()
     await bench.gone("app")
-    assert ending.lines() == [*lines, "main TERM", "sidecar TERM"]
+    assert ending.lines()[-2:] == ["main TERM", "sidecar TERM"]
+    assert await bench.events("FailedPreStopHook") == []
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [REFUSED, {"exec": {"command": ["false"]}}],
+    ids=["refused", "exit code"],
+)
+async def test_a_hook_that_fails_is_told_and_the_end_goes_on(bench: Any, launch: Launch, hook: Object) -> None:
+    ending = await launch(hook)
+    await ending.delete()
+    await bench.gone("app")
+    assert ending.lines() == ["main TERM", "sidecar TERM"]
     failed = await bench.until_event("FailedPreStopHook", "")
     assert (failed["type"], failed["message"], failed["count"]) == ("Warning", "PreStopHook failed", 1)
     assert failed["involvedObject"]["fieldPath"] == "spec.containers{main}"
@@ -198,6 +206,20 @@ async def test_the_end_of_the_platform_waits_for_a_hook_but_not_for_long(
     assert bench.kubelet_task.cancelled()
     assert ending.lines() == ["hook called", "main TERM", "sidecar TERM"]
     assert not psutil.pid_exists(ending.main)
+
+
+async def test_what_failed_a_probe_runs_its_hook_before_it_ends(bench: Any) -> None:
+    """It has the grace period of the probe, in which it is asked to end, and is started again."""
+    script = "[ -e again ] || trap 'echo TERM >> log' TERM; echo up; touch up; while :; do sleep 0.05; done"
+    failing = {"exec": {"command": ["test", "-e", "again"]}, "periodSeconds": 1, "terminationGracePeriodSeconds": 1}
+    hook = {"exec": {"command": ["sh", "-c", "until [ -e up ]; do sleep 0.01; done; echo hook >> log; touch again"]}}
+    await bench.apply("app", bench.container(script, livenessProbe=failing, lifecycle={"preStop": hook}))
+    pod = await bench.pod("app", lambda pod: bench.state(pod)["restartCount"] == 1 and bench.is_ready(pod))
+    ended = bench.state(pod)["lastState"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("Error", 137)
+    log = bench.directory / "pods" / pod["metadata"]["uid"] / "scratch/main/log"
+    assert log.read_text().splitlines() == ["hook", "TERM"]
+    assert await bench.events("FailedPreStopHook") == []
 
 
 async def test_what_ends_by_itself_has_no_hook(bench: Any, launch: Launch) -> None:

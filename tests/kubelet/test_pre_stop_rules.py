@@ -7,7 +7,7 @@ import pytest
 from simulator.kube.kinds import Object
 from simulator.kubelet.env_sources import ConfigError
 from simulator.kubelet.ports import called_ports
-from simulator.kubelet.pre_stop import pre_stop_hook, remaining_grace_s
+from simulator.kubelet.pre_stop import Hook, Sleep, pre_stop_hook, remaining_grace_s
 from simulator.kubelet.probe_rules import Exec, HttpGet
 
 DRAIN: Object = {"httpGet": {"path": "/drain", "port": 8091}}
@@ -23,23 +23,22 @@ def with_hook(hook: Object | None, **extra: Any) -> Object:
         ({"name": "c"}, None),
         ({"name": "c", "lifecycle": {"postStart": DRAIN}}, None),
         (with_hook(None), None),
-        (with_hook(DRAIN), HttpGet("http://127.0.0.1:48091/drain")),
+        (with_hook(DRAIN), HttpGet("http://127.0.0.1:48091/drain", any_status=True)),
         (
             with_hook({"httpGet": {"port": "web"}}, ports=[{"name": "web", "containerPort": 80}]),
-            HttpGet("http://127.0.0.1:80/"),
+            HttpGet("http://127.0.0.1:80/", any_status=True),
         ),
         (with_hook({"exec": {"command": ["drain", "now"]}}), Exec(("drain", "now"))),
+        (with_hook({"sleep": {"seconds": 3}}), Sleep(3)),
     ],
 )
-def test_pre_stop_hooks(container: Object, hook: HttpGet | Exec | None) -> None:
+def test_pre_stop_hooks(container: Object, hook: Hook | None) -> None:
     assert pre_stop_hook(container, {8091: 48091}) == hook
 
 
-@pytest.mark.parametrize(
-    "hook", [{"sleep": {"seconds": 1}}, {"tcpSocket": {"port": 1}}, {"exec": {}}], ids=["sleep", "tcpSocket", "empty"]
-)
+@pytest.mark.parametrize("hook", [{"tcpSocket": {"port": 1}}, {"exec": {}}], ids=["tcpSocket", "empty"])
 def test_hooks_that_are_not_supported(hook: Object) -> None:
-    with pytest.raises(ConfigError, match="container c: a preStop hook must be an httpGet or exec one"):
+    with pytest.raises(ConfigError, match="container c: a preStop hook must be an httpGet, exec or sleep one"):
         pre_stop_hook(with_hook(hook), {})
 
 

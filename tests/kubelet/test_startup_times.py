@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from simulator.errors import UsageError
-from simulator.kubelet.images import ImageTable
+from simulator.kubelet.images import ImageTable, NodeImages
 from simulator.kubelet.startup_times import (
     Component,
     Distribution,
@@ -102,6 +102,17 @@ def pod_with(annotations: dict[str, str] | None) -> dict[str, Any]:
 def test_annotations_count_before_the_image(annotations: dict[str, str] | None, expected: StartupTimes) -> None:
     of_image = StartupTimes(fixed(1), fixed(2), fixed(3))
     assert startup_times(pod_with(annotations), "main", of_image) == expected
+
+
+def test_an_image_is_pulled_once_however_many_pods_ask_for_it() -> None:
+    images = NodeImages()
+    assert not images.has("sd:1", now=0)
+    assert images.pull("sd:1", now=0, takes_s=20) == 20
+    assert images.pull("sd:1", now=5, takes_s=90) == 15
+    assert not images.has("sd:1", now=19)
+    assert images.has("sd:1", now=20)
+    assert images.pull("sd:1", now=30, takes_s=90) == 0
+    assert not images.has("other:1", now=30)
 
 
 def test_the_star_stands_for_every_other_image() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from simulator.processes.descriptors import Descriptors, Output, end_session, resize, write_all
+from simulator.processes.descriptors import Descriptors, Output, end_session, resize
 from simulator.processes.spawn import Processes, Streams
 
 ENV = {"PATH": "/usr/bin:/bin"}
@@ -55,7 +55,7 @@ async def test_each_stream_has_its_pipe(processes: Processes, tmp_path: Path) ->
         text = b"0123456789abcde\n" * 20_000  # more than a pipe holds
 
         async def write() -> None:
-            await write_all(into, text)
+            await descriptors.write_all(into, text)
             descriptors.close(into)
 
         async with asyncio.TaskGroup() as group:
@@ -64,6 +64,20 @@ async def test_each_stream_has_its_pipe(processes: Processes, tmp_path: Path) ->
         # Standard input, output and error, and the directory that is listed: no other descriptor came along.
         assert (said.result(), complaint.result()) == (text + b"4\n", b"wrong\n")
         assert await process.wait() == 0
+
+
+async def test_who_waits_to_write_is_told_when_the_descriptor_is_closed() -> None:
+    """Its number may be another's right after that: what the event loop watches must not be left behind."""
+    with Descriptors() as descriptors, Descriptors() as others:
+        ours, _childs = descriptors.pipe_to_child()
+        writing = asyncio.create_task(descriptors.write_all(ours, bytes(1 << 20)))
+        await asyncio.sleep(0)
+        descriptors.close(ours)
+        assert ours in others.pipe_to_child()
+        asyncio.get_running_loop().add_writer(ours, lambda: None)
+        with pytest.raises(BrokenPipeError):
+            await writing
+        assert asyncio.get_running_loop().remove_writer(ours), "another's watch must stay"
 
 
 async def test_a_terminal_is_the_controlling_one_and_has_a_size(processes: Processes, tmp_path: Path) -> None:
