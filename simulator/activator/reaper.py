@@ -18,14 +18,13 @@ from typing import Final
 
 import structlog
 
-from sidecar.cancellation import CancelMessage
-from sidecar.messages import encode
 from sidecar.queue import Queue, QueueError
 from sidecar.subjects import dispatch_token, sidecar_consumer
 from simulator.activator.fates import Fail
 from simulator.activator.fleet import Condition, Worker
 from simulator.activator.held import Held, HeldInvocations
-from simulator.activator.orphans import Displaced, Orphans
+from simulator.activator.moved_away import MovedAway, MovedDispatch
+from simulator.activator.orphans import Orphans
 from simulator.activator.reaping import BEGIN_WAIT_S, UNHEALTHY_WAIT_S, is_stuck, was_formers
 from simulator.activator.roster import Roster
 from simulator.jetstream.consumers import (
@@ -84,8 +83,9 @@ class Reaper:
             queue, follower.ledger, roster, held, answer=answer, arrived=arrived, is_leader=is_leader
         )
         self._returned: set[str] = set()
-        self._displaced: dict[str, list[Displaced]] = {}
-        """By worker: what its consumer may deliver once more though it is another's now."""
+        self._moved = MovedAway(queue, self._ledger)
+        self._recalled: set[str] = set()
+        """Workers of which is known what an earlier leader moved away."""
 
     def look_at(self, worker: str) -> None:
         """Have a worker looked at: it may be lost. Whoever leads later looks at all."""
@@ -109,7 +109,7 @@ class Reaper:
         if invocation_id in self._orphans:
             orphan = self._orphans.concluded(invocation_id)
             if orphan is not None:
-                self._displaced.setdefault(orphan.worker, []).append(orphan)
+                self._moved.add(orphan.worker, MovedDispatch(invocation_id, orphan.dispatch_sequence, orphan.attempt))
                 self._work.add(orphan.worker)
         elif known is not None and known.phase is Phase.DISPATCHED and self._roster.will_not_do(known.worker):
             self.look_at(known.worker)
@@ -125,7 +125,8 @@ class Reaper:
             await run_controller(self._work, self._reap, name="lost workers", workers=WORKERS)
         finally:
             self._orphans.let_go_all()
-            self._displaced.clear()
+            self._moved.clear()
+            self._recalled.clear()
 
     async def _look_at_all(self) -> None:
         """Whoever led before may have left something half done."""
@@ -160,7 +161,7 @@ class Reaper:
         elif state is not None:
             await self._remove(name, pool, state)
         else:
-            self._displaced.pop(name, None)
+            self._forget(name)
             for each, busy in self._ledger.busy_workers():
                 if busy == name:
                     await self._orphans.move(name, each, self._outstanding(each, name), delivered=0)
@@ -181,7 +182,7 @@ class Reaper:
             await self._orphans.move(name, pool, left, delivered=now.delivered if now else 0)
             return  # looked at again when one of them has moved
         await self._queue.delete_consumer(durable)
-        self._displaced.pop(name, None)
+        self._forget(name)
         log.info("consumer of a worker that is gone deleted", worker=name, pool=pool)
 
     async def _revive(self, worker: Worker, state: ConsumerState | None) -> None:
@@ -232,14 +233,15 @@ class Reaper:
         await self._orphans.move(name, pool, left, delivered=state.delivered)
 
     async def _tell(self, name: str, pool: str, state: ConsumerState) -> None:
-        """Have a sidecar drop what its consumer may deliver once more; each new one of the worker hears it again."""
-        settled = max(state.ack_floor, state.start - 1)
-        left = [each for each in self._displaced.pop(name, ()) if each.dispatch_sequence > settled]
-        if left:
-            self._displaced[name] = left
-        for each in left:
-            message = CancelMessage(invocation_id=each.invocation_id, moved=each.attempt)
-            await self._queue.send(self._queue.subjects.cancel(pool, name), encode(message))
+        """Tell a worker's sidecar what is not its any more, be it that an earlier leader moved it."""
+        if name not in self._recalled:
+            await self._moved.recall(name, pool, state)
+            self._recalled.add(name)
+        await self._moved.tell(name, pool, state)
+
+    def _forget(self, name: str) -> None:
+        self._moved.forget(name)
+        self._recalled.discard(name)
 
     async def _renew(self, name: str, pool: str) -> None:
         """Put a new consumer in place of one whose dispatches are moved, and move what was dispatched before."""

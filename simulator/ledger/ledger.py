@@ -17,6 +17,8 @@ from simulator.ledger.events import Buried, Dispatched, Ended, Entry, Queued, Re
 MOST_ENDED: Final = 20_000
 """How many ended invocations are remembered; older ones are found in the result store."""
 MOST_ENDED_OF_A_POOL: Final = 1_000
+MOST_WORKERS: Final = 10_000
+"""Of how many workers it is remembered when they registered, and were given something, last: far more than live."""
 
 
 class Phase(StrEnum):
@@ -96,11 +98,11 @@ class Ledger:
         return list(self._outstanding)
 
     def last_dispatch(self, pool: str, worker: str) -> int:
-        """Sequence of the last dispatch to a worker, 0 where none was seen."""
+        """Sequence of the last dispatch to a worker, 0 where none was seen, or so long ago that it is forgotten."""
         return self._last_dispatch.get((pool, worker), 0)
 
     def registered(self, pool: str, worker: str) -> int:
-        """Sequence at which a worker's sidecar registered last, 0 where that was not seen."""
+        """Sequence at which a worker's sidecar registered last, 0 where that was not seen, or is forgotten."""
         return self._registered.get((pool, worker), 0)
 
     def open_of(self, pool: str) -> list[OpenInvocation]:
@@ -125,7 +127,7 @@ class Ledger:
                 self._open[invocation_id] = replace(known, phase=Phase.RUNNING, superseded=False)
                 return invocation_id
             case Registered(pool, worker, sequence):
-                self._registered[pool, worker] = sequence
+                _remember(self._registered, (pool, worker), sequence)
                 for invocation_id in self._outstanding.get((pool, worker), ()):
                     self._open[invocation_id] = replace(self._open[invocation_id], superseded=True)
             case Ended():
@@ -147,7 +149,7 @@ class Ledger:
 
     def _dispatched(self, entry: Dispatched) -> str | None:
         invocation_id = entry.invocation_id
-        self._last_dispatch[entry.pool, entry.worker] = entry.sequence
+        _remember(self._last_dispatch, (entry.pool, entry.worker), entry.sequence)
         if invocation_id in self._ended:
             return None  # whatever the worker makes of it, its result is there
         known = self._open.get(invocation_id)
@@ -220,3 +222,11 @@ class Ledger:
             counted.pop(known.invocation_id, None)
             if not counted:
                 del self._outstanding[place]
+
+
+def _remember(latest: dict[tuple[str, str], int], place: tuple[str, str], sequence: int) -> None:
+    """Note a worker's latest; whose is the oldest is forgotten when there are too many."""
+    latest.pop(place, None)
+    latest[place] = sequence
+    if len(latest) > MOST_WORKERS:
+        del latest[next(iter(latest))]

@@ -1,8 +1,13 @@
 """One of several reconcilers works: leader election by a Lease (coordination.k8s.io), as client-go does it.
 
 Who leads renews the Lease; the others watch it by their own clocks, never by the times written in it, and take it when
-it has not changed for as long as it says. A leader that could not renew in time stops before that: it writes nothing
-after its deadline, not even if its process was stopped and goes on later.
+it has not changed for as long as it says. A leader that could not renew in time stops before that: it decides on no
+write after its deadline, not even if its process was stopped and goes on later.
+
+A Lease is no fence: a process that is stopped between `may_write` and the sending of what follows sends that when it
+goes on, which is one write for each unit that it had at hand. Nor is one taken back that is on its way. Such a write
+may be older than what the next leader wrote. A status names the version that was read, and is refused if the unit
+changed since. What is applied or deleted holds until the next leader, which watches all that units own, puts it right.
 """
 
 import asyncio
@@ -18,10 +23,10 @@ from typing import Any, Final
 import structlog
 
 from simulator.errors import AlreadyExistsError, ConflictError, KubeError, NotFoundError, UsageError
+from simulator.kube.access.platform_roles import RECONCILER_LEASE
 from simulator.kube.client import Cluster
 from simulator.kube.kinds import LEASE, Object
 
-LEASE_NAME: Final = "gpuunit-reconciler"
 _JITTER: Final = 1.2
 """How much later than asked for a candidate may look, in parts of the time: candidates do not keep step."""
 _RELEASE_TIMEOUT_S: Final = 2.0
@@ -67,7 +72,7 @@ class LeaseSettings:
     """Which Lease decides, and who is a candidate; `identity` is unlike any other's."""
 
     namespace: str
-    name: str = LEASE_NAME
+    name: str = RECONCILER_LEASE
     times: LeaseTimes = field(default_factory=LeaseTimes)
     identity: str = field(default_factory=_identity)
 
@@ -155,7 +160,7 @@ class LeaderElection:
         return renewing.result() if lost else "its work ended"
 
     def may_write(self) -> None:
-        """Make sure that nobody else can lead yet.
+        """Make sure, right before a write, that nobody else can lead yet.
 
         Raises:
             NotLeadingError: somebody may.

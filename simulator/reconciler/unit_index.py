@@ -24,7 +24,7 @@ class UnitIndex:
 
     def _follow(self, key: Key) -> None:
         obj = self._informer.get(*key)
-        before, now = self._unit_of.pop(key, None), _unit_key(obj) if obj is not None else None
+        before, now = self._unit_of.pop(key, None), unit_key(obj) if obj is not None else None
         if before is not None and before != now:
             self._members[before].discard(key)
             if not self._members[before]:
@@ -36,7 +36,8 @@ class UnitIndex:
             self._changed(now)
 
 
-def _unit_key(obj: Object) -> Key | None:
+def unit_key(obj: Object) -> Key | None:
+    """Namespace and name of the unit that an object's label names; None without one."""
     metadata = obj["metadata"]
     name = (metadata.get("labels") or {}).get(UNIT_LABEL)
     return (metadata["namespace"], name) if name else None

@@ -181,8 +181,8 @@ class Rig:
         await self.dispatch(held.invocation_id, worker, held.attempt)
         self.held.drop(held)
 
-    async def end(self, invocation_id: str) -> None:
-        message = InvocationResultMessage(invocation_id=invocation_id, serverless_request_id="p")
+    async def end(self, invocation_id: str, worker: str = "") -> None:
+        message = InvocationResultMessage(invocation_id=invocation_id, serverless_request_id="p", worker_name=worker)
         message_id = result_message_id(invocation_id)
         await self.queue.publish(self.queue.subjects.result("p"), encode(message), message_id=message_id)
         await self.caught_up()

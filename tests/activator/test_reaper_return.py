@@ -138,7 +138,33 @@ async def test_the_next_sidecar_is_told_what_it_is_not_to_run_and_its_successor_
             assert decode(await inbox.receive(WAIT_S), CancelMessage) == told
             await delivery.ack()
             await comes_back(rig)
-            assert rig.reaper._displaced == {}, "the consumer will not deliver it again"
+            assert rig.reaper._moved.known("w") == [], "the consumer will not deliver it again"
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["another's", "ended"])
+async def test_the_next_leader_tells_what_the_last_one_moved(rig: Rig, ended: bool) -> None:
+    """The ack wait is longer than a handover: who leads then was not there when it was moved."""
+    await rig.worker("w")
+    await rig.worker("other")
+    await rig.dispatch("a", "w")
+    for own in ("own", "done"):
+        await rig.dispatch(own, "w")
+    async with rig.sidecar("w") as former, rig.sidecar("w") as sidecar:
+        assert ids(await take(former, 1)) == ["a"]
+        await rig.says("w", Event.STARTED, "a")
+        await comes_back(rig)
+        assert ids(await take(sidecar, 2)) == ["own", "done"]
+        await rig.end("done", "w")  # its ack is under way
+        await rig.route(rig.arrived[0], "other")
+        if ended:
+            await rig.end("a", "other")
+        await rig.settled()
+        async with rig.queue.listen(rig.queue.subjects.cancel("p", "w")) as inbox:
+            await rig.hand_over()
+            told = decode(await inbox.receive(WAIT_S), CancelMessage)
+            assert told == CancelMessage(invocation_id="a", moved=1)
+            await rig.settled()
+            assert [each.invocation_id for each in rig.reaper._moved.known("w")] == ["a"], "the others are its own"
 
 
 @pytest.mark.usefixtures("impatient")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from simulator.ledger import ledger as ledger_module
 from simulator.ledger.events import Buried, Dispatched, Ended, Entry, Queued, Registered, Started
 from simulator.ledger.ledger import MOST_ENDED, MOST_ENDED_OF_A_POOL, Ledger, Phase
 
@@ -207,3 +208,14 @@ def test_an_end_that_its_pool_has_forgotten_is_forgotten_too() -> None:
         ledger.apply(Ended(f"other-{n}", "q", 3 * last + n))
     assert ledger.ended("0") is None
     assert len(ledger._ended) == MOST_ENDED
+
+
+def test_the_memory_of_workers_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MOST_WORKERS", 2)
+    ledger = Ledger()
+    for sequence, worker in enumerate(("w0", "w1", "w0", "w2"), start=1):
+        ledger.apply(Registered("p", worker, sequence))
+        ledger.apply(Dispatched(f"i{sequence}", "p", 10 + sequence, worker))
+    assert {name: ledger.registered("p", name) for name in ("w0", "w1", "w2")} == {"w0": 3, "w1": 0, "w2": 4}
+    assert {name: ledger.last_dispatch("p", name) for name in ("w0", "w1", "w2")} == {"w0": 13, "w1": 0, "w2": 14}
+    assert list(ledger.outstanding("p", "w1")) == ["i2"], "what is under way is never forgotten"

@@ -21,7 +21,7 @@ from tests.proof.steps import TIMEOUT_S
 if TYPE_CHECKING:
     from tests.proof.stage import Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 INVOCATIONS: Final = 1000
 CONCURRENCY: Final = 8

@@ -11,7 +11,7 @@ from tests.proof.steps import REPLIES, Moment, Step
 if TYPE_CHECKING:
     from tests.proof.stage import Stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 NO_REPLIES: Final = f"""
 authorization {{

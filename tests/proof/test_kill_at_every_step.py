@@ -14,7 +14,7 @@ from tests.proof.steps import Moment, Step
 if TYPE_CHECKING:
     from tests.proof.stage import Stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 BEFORE, AFTER = Moment.BEFORE, Moment.AFTER
 

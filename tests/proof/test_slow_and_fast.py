@@ -10,7 +10,7 @@ from tests.proof.steps import TIMEOUT_S, Step
 if TYPE_CHECKING:
     from tests.proof.stage import Stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 SLOW = ["slow-1", "slow-2", "slow-3"]
 FAST = [f"fast-{number}" for number in range(50)]
