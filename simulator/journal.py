@@ -1,7 +1,7 @@
 """What the queue really stored, in its order: the platform's own record, against which scenarios check.
 
-The journal reads the stream itself, from its first message on, so it sees each durable message once and nothing that
-the server dropped as a duplicate.
+The journal reads the stream itself, so it sees each durable message once and nothing that the server dropped as a
+duplicate. It begins with what is stored after it was opened: what was there before is somebody else's.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from sidecar.messages import (
 from sidecar.queue import Queue
 from simulator.errors import WaitTimeoutError
 from simulator.jetstream.follow import follow
+from simulator.jetstream.stored import last_sequence
 
 Message = InvocationMessage | WorkerDispatchMessage | InvocationResultMessage | WorkerMetricMessage | DeadLetterMessage
 _TYPES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -49,16 +50,17 @@ class Entry:
 
 
 class Journal:
-    """A growing record of the stream; `journal_of` makes one. It is held in memory, whole."""
+    """A growing record of the stream, from the sequence `start` on; `journal_of` makes one. It is held in memory."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, start: int) -> None:
         self._queue = queue
+        self._start = start
         self._grown = asyncio.Event()
         self.entries: list[Entry] = []
 
     async def run(self) -> None:
         """Read the stream until cancelled."""
-        async for batch in follow(self._queue, f"{self._queue.subjects.prefix}.>", 1):
+        async for batch in follow(self._queue, f"{self._queue.subjects.prefix}.>", self._start):
             for delivery in batch:
                 self._append(delivery.sequence, delivery.subject, delivery.data)
 
@@ -103,8 +105,8 @@ class Journal:
 
 @asynccontextmanager
 async def journal_of(queue: Queue) -> AsyncIterator[Journal]:
-    """Keep a journal of the queue's stream while the block runs."""
-    journal = Journal(queue)
+    """Keep a journal of what is stored while the block runs. Raises QueueError: the stream cannot be read."""
+    journal = Journal(queue, await last_sequence(queue) + 1)
     async with asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(journal.run())
         yield journal

@@ -83,6 +83,7 @@ class NatsServer:
         self._port = port
         self._authority = authority
         self._tls = tls
+        self._restarting = asyncio.Lock()
         self.url = ""
         self.log = directory / "nats-server.log"
 
@@ -121,6 +122,27 @@ class NatsServer:
             stale.unlink()
         write_private(self._config, msgspec.json.encode(self._settings()))
         return ports
+
+    async def restart(self) -> None:
+        """Kill the server, as a crash would, and start it again, on its port and with what it has stored.
+
+        Raises:
+            EnvironmentMissing, PlatformError: it does not start any more, as on entering.
+        """
+        async with self._restarting:
+            await complete(self._start_again())
+
+    async def _start_again(self) -> None:
+        await self.process.kill()
+        await self.__aenter__()
+
+    async def unexpected_end(self) -> int:
+        """Wait until the server ends without being restarted; its exit code."""
+        while True:
+            code = await self.process.wait()
+            async with self._restarting:
+                if self.process.exit_code is not None:
+                    return code
 
     @property
     def _config(self) -> Path:

@@ -30,7 +30,7 @@ from simulator.errors import PlatformError
 from simulator.gpuunit import ACTIVE_NAMESPACE
 from simulator.identities.authority import Authority
 from simulator.identities.issuer import Issuer
-from simulator.identities.roles import Roles
+from simulator.identities.roles import ACCOUNTS, Roles
 from simulator.kube.access.platform_roles import Part
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
@@ -45,6 +45,7 @@ from simulator.nats_server import LOG_TAIL_LINES, NatsServer
 from simulator.nodes import NodeSpec, register_nodes
 from simulator.one_error import one_error
 from simulator.processes.spawn import Processes
+from simulator.processes.user_range import DEFAULT_USERS
 from simulator.queue_setup import make_queue
 from simulator.reconciler.controller import Reconciler
 from simulator.reconciler.settings import ReconcilerSettings
@@ -53,7 +54,7 @@ from simulator.worker_consumer import DEFAULT_CONCURRENCY
 
 DIRECTORY_PREFIX: Final = "unitsim-"
 LOG_TAIL_CHARACTERS: Final = 500
-CONNECTED_ROLES: Final = ("owner", "results", "admin")
+CONNECTED_ROLES: Final = ("owner", "results", "admin", ACCOUNTS)
 """Each has one connection to the queue, and so has every activator and API; the admin's is for scenarios."""
 
 
@@ -64,8 +65,9 @@ class PlatformOptions:
     `max_concurrency` is how many calls a worker runs at once, 1 unless it is set. `keep` leaves the platform's
     directory (logs, the stream's files, kubeconfig) behind. `apis` and `activators` are how many there are of each; the
     first API has the wanted port. `startup` says how long starts from an image take, `*` from any other. `nodes` are
-    those of the cluster; all of them are this machine. `open` runs the queue without authentication, for sidecars that
-    cannot present credentials; they then create their consumers themselves.
+    those of the cluster; all of them are this machine. `pod_users` are users that pods may have for themselves. `open`
+    runs the queue without authentication, for sidecars that cannot present credentials; they then create their
+    consumers themselves.
     """
 
     api_port: int = 0
@@ -82,6 +84,7 @@ class PlatformOptions:
     apis: int = 1
     activators: int = 1
     nodes: tuple[NodeSpec, ...] = (NodeSpec(),)
+    pod_users: range = DEFAULT_USERS
     keep: bool = False
     open: bool = False
 
@@ -104,6 +107,7 @@ class Platform:
     cluster: Cluster
     queue: Queue
     units: Informer
+    nats: NatsServer
     kubelets: tuple[Kubelet, ...]
     activators: tuple[Activator, ...]
     admin_credentials: Path | None
@@ -139,7 +143,7 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
             base = await _start_base(stack, options, directory)
             roles = Roles(base.authority, options.stream, options.activator.consumer_name)
             connect = functools.partial(_connect, stack, roles, base.nats.url)
-            queues = {role: await connect(role) for role in CONNECTED_ROLES}
+            queues = {role: await connect(role) for role in CONNECTED_ROLES if role != ACCOUNTS or base.authority}
             await make_queue(queues["owner"], options.activator)
             clusters = {part: await stack.enter_async_context(base.access.connect(part)) for part in Part}
             units = Informer(base.cluster, GPUUNIT, ACTIVE_NAMESPACE)
@@ -174,6 +178,7 @@ async def run_platform(options: PlatformOptions | None = None) -> AsyncIterator[
                 cluster=base.cluster,
                 queue=queues["admin"],
                 units=units,
+                nats=base.nats,
                 kubelets=tuple(kubelets),
                 activators=tuple(activators),
                 admin_credentials=roles.write_credentials("admin", directory),
@@ -237,11 +242,12 @@ def _controllers(
     yield ResultStore(queues["results"]).run()
     if base.authority:
         concurrency = options.max_concurrency or DEFAULT_CONCURRENCY
-        yield Issuer(clusters[Part.ISSUER], units, queues["owner"], base.authority, concurrency).run()
+        workers = base.authority.of_workers(queues[ACCOUNTS])
+        yield Issuer(clusters[Part.ISSUER], units, queues["owner"], workers, concurrency).run()
 
 
 async def _guard(nats: NatsServer, *, keep: bool) -> None:
-    code = await nats.process.wait()
+    code = await nats.unexpected_end()
     where = f" {nats.log}" if keep else ""  # else it is deleted when this is read
     raise PlatformError(
         f"nats-server ended unexpectedly with code {code}; the end of its log{where}:\n{_tail(nats.log)}"
@@ -267,7 +273,8 @@ def _directory(keep: bool) -> Iterator[Path]:
 
 
 def _kubelet(node: NodeSpec, cluster: Cluster, base: _Base, directory: Path, options: PlatformOptions) -> Kubelet:
-    return Kubelet(cluster, base.processes, directory, _images(options), keep_logs=options.keep, node_name=node.name)
+    images, users = _images(options), options.pod_users
+    return Kubelet(cluster, base.processes, directory, images, users=users, keep_logs=options.keep, node_name=node.name)
 
 
 def _images(options: PlatformOptions) -> ImageTable:

@@ -1,4 +1,4 @@
-"""What a scenario is, where scenarios are found, and how one is run on a platform of its own."""
+"""What a scenario is, where scenarios are found, and how one is run on a target."""
 
 import asyncio
 import time
@@ -8,8 +8,12 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Final
 
+from sidecar.queue import QueueError
 from simulator.errors import SimulatorError, UsageError
-from simulator.platform import Platform, PlatformOptions, run_platform
+from simulator.one_error import one_error
+from simulator.targets.faults import Fault
+from simulator.targets.local import local_target
+from simulator.targets.target import OpenTarget, Target
 
 ENTRY_POINT_GROUP: Final = "gpuunit_sim.scenarios"
 """Any installed package may add scenarios: an entry point of this group names an iterable of `Scenario`."""
@@ -19,21 +23,29 @@ SCENARIO_TIMEOUT_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A named script. `summary` is the sentence that it proves; `play` raises `ScenarioFailure` when it is not true."""
+    """A named script. `summary` is the sentence that it proves; `play` raises `ScenarioFailure` when it is not true.
+
+    `needs` are the faults that it injects: it is skipped where one of them is not possible.
+    """
 
     name: str
     summary: str
-    play: Callable[[Platform], Awaitable[None]]
+    play: Callable[[Target], Awaitable[None]]
+    needs: frozenset[Fault] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one run ended. `error` is empty when it passed; `directory` is set when the files were kept."""
+    """How one run ended: it passed, or `error` says why not, or `skipped` why it was not run.
+
+    `directory` is set when the files were kept.
+    """
 
     name: str
     passed: bool
     seconds: float
     error: str = ""
+    skipped: str = ""
     directory: str = ""
 
 
@@ -69,24 +81,27 @@ def select(names: Iterable[str], known: dict[str, Scenario]) -> list[Scenario]:
 
 
 async def run_scenario(
-    scenario: Scenario, options: PlatformOptions | None = None, timeout_s: float = SCENARIO_TIMEOUT_S
+    scenario: Scenario, open_target: OpenTarget = local_target, timeout_s: float = SCENARIO_TIMEOUT_S
 ) -> Outcome:
-    """Run one scenario on a platform of its own and say how it ended.
+    """Run one scenario on a target of its own and say how it ended.
 
     Raises:
-        EnvironmentMissing: the platform cannot start here; that is not the scenario's failure.
+        EnvironmentMissing, UsageError: there is no such target here; that is not the scenario's failure.
     """
-    options = options or PlatformOptions()
     started = time.monotonic()
-    error, directory = "", ""
+    error, skipped, directory = "", "", ""
     try:
-        async with asyncio.timeout(timeout_s), run_platform(options) as platform:
-            directory = str(platform.directory) if options.keep else ""
-            await scenario.play(platform)
+        with one_error():
+            async with asyncio.timeout(timeout_s), open_target() as target:
+                directory = str(target.directory or "")
+                skipped = target.faults.refusal(scenario.needs)
+                if not skipped:
+                    await scenario.play(target)
     except TimeoutError:
         error = f"not finished within {timeout_s:g} s"
-    except SimulatorError as failure:
-        if failure.exit_code != 1:
+    except (SimulatorError, QueueError) as failure:
+        if isinstance(failure, SimulatorError) and failure.exit_code != 1:
             raise
         error = str(failure)
-    return Outcome(scenario.name, not error, time.monotonic() - started, error, directory)
+    passed = not error and not skipped
+    return Outcome(scenario.name, passed, time.monotonic() - started, error, skipped, directory)

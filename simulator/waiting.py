@@ -1,4 +1,4 @@
-"""Waiting for a unit to become Ready, with an answer that says why when it does not."""
+"""Waiting for a unit to become Ready, or to be so no longer; when it does not, the answer says what it is."""
 
 from typing import Final
 
@@ -31,6 +31,19 @@ async def wait_until_ready(units: Informer, name: str, timeout_s: float = READY_
     if _phase(unit) == "Failed":
         raise PlatformError(f"unit {name} cannot run: {explain(unit)}")
     return unit
+
+
+async def wait_until_unready(units: Informer, name: str, timeout_s: float = READY_TIMEOUT_S) -> Object:
+    """Return the unit once its status says that it is not Ready. Raises WaitTimeoutError."""
+
+    def unready(informer: Informer) -> Object | None:
+        unit = informer.get(ACTIVE_NAMESPACE, name)
+        return unit if unit and not is_ready(unit) else None
+
+    try:
+        return await units.wait_for(unready, timeout_s)
+    except TimeoutError as error:
+        raise WaitTimeoutError(f"unit {name} is still Ready after {timeout_s:g} s") from error
 
 
 def explain(unit: Object) -> str:

@@ -3,6 +3,7 @@
 import logging
 import shlex
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -12,6 +13,7 @@ from simulator.cli.doctor import doctor
 from simulator.cli.execution import run_async
 from simulator.cli.flags import API_URL, ApiUrl, Json, Verbose, switch
 from simulator.cli.output import Output, configure_logs
+from simulator.cli.targets import LOCAL, TargetChoice
 from simulator.errors import UsageError
 
 Keep = Annotated[bool, switch(help="Leave logs and queue files behind, and say where.")]
@@ -49,6 +51,9 @@ def up(
     framework_command: Command = None,
     image: Annotated[list[str], switch(help="IMAGE=COMMAND: what an image runs; repeatable.")] = [],  # noqa: B006
     startup: Annotated[list[str], switch(help="IMAGE=STAGE:TIMES, such as sd:1=model-load:20s~5s; repeatable.")] = [],  # noqa: B006
+    node: Annotated[list[str], switch(help="NAME[:gpus=2,cpu=8,memory=32Gi,pods=20]; repeatable.")] = [],  # noqa: B006
+    pod_users: Annotated[str, Parameter(help="FIRST-LAST: users for pods, if this is root.")] = "62000-63999",
+    kubeconfig: Annotated[Path | None, Parameter(help="Write the kubeconfig there, too.")] = None,
     max_concurrency: Annotated[int, Parameter(help="Calls that each worker runs at once.")] = 1,
     apis: Annotated[int, Parameter(help="API processes; each further one listens on a free port.")] = 1,
     activators: Annotated[int, Parameter(help="Activators; 0 leaves the work to `unitsim activator`.")] = 1,
@@ -75,7 +80,8 @@ def up(
     from sidecar.concurrency import MAX_CONCURRENCY
     from simulator.activator.settings import ActivatorSettings
     from simulator.api.settings import ApiSettings
-    from simulator.cli.up import run_up, startup_of
+    from simulator.cli.kubeconfig import check_place
+    from simulator.cli.up import nodes_of, run_up, startup_of, users_of
     from simulator.platform import PlatformOptions
     from simulator.ports import ensure_free
 
@@ -85,6 +91,8 @@ def up(
         ensure_free(port, f"choose another with {flag} (0: any free one)")
     if not 1 <= max_concurrency <= MAX_CONCURRENCY:
         raise UsageError(f"--max-concurrency {max_concurrency} must be between 1 and {MAX_CONCURRENCY}")
+    if kubeconfig:
+        check_place(kubeconfig)
     _check_counts(apis=apis, activators=activators, gpu_budget=gpu_budget, backlog_limit=backlog_limit)
     options = PlatformOptions(
         api_port=api_port,
@@ -94,6 +102,8 @@ def up(
         framework_command=_command(framework_command, "--framework-command"),
         images={name: _command(text, "--image") or () for name, text in _pairs(image, "--image").items()},
         startup=startup_of(startup),
+        nodes=nodes_of(node),
+        pod_users=users_of(pod_users),
         max_concurrency=max_concurrency,
         activator=ActivatorSettings(gpu_budget=gpu_budget),
         api=ApiSettings(backlog_limit=backlog_limit),
@@ -103,7 +113,7 @@ def up(
         open=open_,
     )
     try:
-        run_async(run_up(options, pool, Output(json)))
+        run_async(run_up(options, pool, kubeconfig, Output(json)))
     except KeyboardInterrupt:
         return 0  # the way in which this command is meant to end
     return 0
@@ -166,8 +176,14 @@ def list_(*, json: Json = False) -> int:
     scenarios = installed_scenarios()
     width = max((len(name) for name in scenarios), default=0)
     for name, scenario in scenarios.items():
-        output.say(f"{name:<{width}}  {scenario.summary}")
-    output.result([{"name": scenario.name, "summary": scenario.summary} for scenario in scenarios.values()])
+        needs = f"  [needs {', '.join(sorted(scenario.needs))}]" if scenario.needs else ""
+        output.say(f"{name:<{width}}  {scenario.summary}{needs}")
+    output.result(
+        [
+            {"name": scenario.name, "summary": scenario.summary, "needs": sorted(scenario.needs)}
+            for scenario in scenarios.values()
+        ]
+    )
     return 0
 
 
@@ -175,27 +191,33 @@ def list_(*, json: Json = False) -> int:
 def run(
     *names: str,
     all_: Annotated[bool, switch(name="--all", help="Run every scenario.")] = False,
+    where: TargetChoice = LOCAL,
     timeout: Annotated[float, Parameter(help="Seconds that one scenario may take.")] = 120,
     keep: Keep = False,
     json: Json = False,
     verbose: Verbose = False,
 ) -> int:
-    """Run scenarios, each on a platform of its own; exit code 1 if one fails.
+    """Run scenarios, each on a platform of its own, or one after the other in a cluster; exit code 1 if one fails.
+
+    One that needs a fault that is not possible on the target is skipped, with the reason.
 
     Parameters
     ----------
     names
         Scenarios to run, in this order; 'unitsim list' shows them.
     """
-    from simulator.cli.run import run_scenarios
+    from simulator.cli.scenario_runs import run_scenarios
     from simulator.scenario import installed_scenarios, select
 
     configure_logs(logging.INFO if verbose else logging.ERROR)  # the failures that a scenario provokes are no news
     known = installed_scenarios()
+    if not timeout > 0:
+        raise UsageError(f"--timeout {timeout:g} must be more than 0 seconds")
     if all_ and names:
         raise UsageError("name scenarios or give --all, not both")
     chosen = list(known.values()) if all_ else select(names, known)
-    return run_async(run_scenarios(chosen, keep, timeout, Output(json)))
+    output = Output(json)
+    return run_async(run_scenarios(chosen, where.opener(keep=keep, tell=output.complain), timeout, output))
 
 
 @app.command

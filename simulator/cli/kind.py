@@ -26,12 +26,15 @@ def up(
     config: Annotated[
         Path | None, Parameter(help="Configuration of kind's; fixtures/kind/cluster.yaml if not.")
     ] = None,
-    node_image: Annotated[str | None, Parameter(help="Image of the nodes, which is their Kubernetes version.")] = None,
+    node_image: Annotated[
+        str | None,
+        Parameter(env_var="UNITSIM_KIND_NODE_IMAGE", help="Image of the nodes, which is their Kubernetes version."),
+    ] = None,
     kubeconfig: Kubeconfig = None,
     engine: Engine = None,
     json: Json = False,
 ) -> int:
-    """Make the cluster, and wait for its nodes. One that is there stays as it is."""
+    """Make the cluster, and wait for its control plane. One that is there stays as it is."""
     from simulator.install.kind import CONFIG, host_ports, kind_cluster
 
     output, chosen = Output(json), config or CONFIG

@@ -42,6 +42,7 @@ class Installation:
     tag: Annotated[str, Parameter(help="Tag of these images.")] = DEFAULT_TAG
     nats_image: Annotated[str, Parameter(help="The queue's image.")] = DEFAULT_NATS_IMAGE
     storage: Annotated[str, Parameter(help="Size of the queue's volume.")] = DEFAULT_STORAGE
+    storage_class: Annotated[str | None, Parameter(help="Its StorageClass; the cluster's default if not given.")] = None
     api_node_port: Annotated[int | None, Parameter(help="Port of every node for the runtime API.")] = None
     nats_node_port: Annotated[int | None, Parameter(help="Port of every node for the queue.")] = None
     max_concurrency: Annotated[int, Parameter(help="Calls that each worker runs at once.")] = 1
@@ -57,6 +58,7 @@ class Installation:
             tag=self.tag,
             nats_image=self.nats_image,
             storage=self.storage,
+            storage_class=self.storage_class,
             api_node_port=self.api_node_port,
             nats_node_port=self.nats_node_port,
             max_concurrency=self.max_concurrency,

@@ -112,6 +112,7 @@ def api(
     host: Annotated[str, Parameter(help="Address to listen on; another than this lets other machines in.")] = LOOPBACK,
     port: Annotated[int, Parameter(help="Port; 0 is any free one.")] = 8080,
     backlog_limit: Annotated[int, Parameter(help="Invocations that may wait in a pool.")] = 2000,
+    health: HealthPlace = NOWHERE,
     json: Json = False,
     verbose: Verbose = False,
 ) -> int:
@@ -136,7 +137,7 @@ def api(
         output.result({"api": url})
 
     settings = ApiSettings(backlog_limit=backlog_limit)
-    return run_part(NOWHERE, lambda _ready: run_api(where, port, settings, started, host))
+    return run_part(health, lambda ready: run_api(where, port, settings, both(started, ready), host))
 
 
 def run_part(health: HealthPlace, part: Callable[[Callable[[], None]], Coroutine[Any, Any, None]]) -> int:

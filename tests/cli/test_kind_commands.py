@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from simulator.cli import run
@@ -40,7 +41,13 @@ def taken_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def test_up_makes_the_cluster_and_waits_for_its_nodes(
+def test_nodes_start_whatever_version_of_cgroups_the_machine_has() -> None:
+    """A kubelet from 1.35 on refuses version 1 unless it is told not to."""
+    [patch] = msgspec.yaml.decode(CONFIG.read_bytes())["kubeadmConfigPatches"]
+    assert msgspec.yaml.decode(patch) == {"kind": "KubeletConfiguration", "failCgroupV1": False}
+
+
+def test_up_makes_the_cluster_and_waits_for_its_control_plane(
     tools: FakeTools, free_config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--config", str(free_config), "--node-image", "kindest/node:v1.36.0", "--kubeconfig", "/k/c"]

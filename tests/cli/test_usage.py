@@ -34,6 +34,19 @@ def taken_port() -> Iterator[int]:
         pytest.param(["run", "sync-ech"], 2, ["no scenario 'sync-ech'", "did you mean sync-echo"], id="near scenario"),
         pytest.param(["run", "zzz"], 2, ["no scenario 'zzz'", "unitsim list"], id="unknown scenario"),
         pytest.param(["run", "--all", "sync-echo"], 2, ["not both"], id="all and names"),
+        pytest.param(["run", "--all", "--timeout", "0"], 2, ["--timeout 0", "more than 0"], id="no time"),
+        pytest.param(["run", "--all", "--target", "moon"], 2, ["--target", '"moon"'], id="unknown target"),
+        pytest.param(["run", "--all", "--target", "kube"], 2, ["needs --context", "get-contexts"], id="no context"),
+        pytest.param(["run", "--all", "--context", "x"], 2, ["--context is for clusters"], id="local context"),
+        pytest.param(["run", "--all", "--kubeconfig", "x"], 2, ["--kubeconfig is for"], id="local kubeconfig"),
+        pytest.param(["run", "--all", "--namespace", "x"], 2, ["--namespace is for"], id="local namespace"),
+        pytest.param(["run", "--all", "--target", "kind", "--keep"], 2, ["--keep is for local"], id="kept there"),
+        pytest.param(
+            ["run", "sync-echo", "--target", "kind", "--kubeconfig", "/none"],
+            4,
+            ["kubeconfig /none: No such file", "--kubeconfig"],
+            id="no kubeconfig",
+        ),
         pytest.param(["run"], 5, ["no scenario selected", "--all"], id="nothing selected"),
         pytest.param(["invoke"], 2, ["invoke", "POOL"], id="missing argument"),
         pytest.param(["invoke", "p", "{"], 2, ["payload is not JSON"], id="payload is no JSON"),
@@ -79,6 +92,10 @@ def test_list_shows_each_scenario_on_a_line(capsys: pytest.CaptureFixture[str]) 
     }
     assert [line.split()[0] for line in lines] == [document["name"] for document in documents]
     assert all(document["summary"] in line for document, line in zip(documents, lines, strict=True))
+    needs = {document["name"]: document["needs"] for document in documents}
+    assert (needs["sync-echo"], needs["pod-killed"]) == ([], ["pod-killed"])
+    [line] = [line for line in lines if line.startswith("pod-killed ")]
+    assert line.endswith("[needs pod-killed]")
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ class WatchedStore(ResourceStore):
 class KubectlSession:
     """Plays commands one after the other, and says how each answer differs from the recorded one."""
 
-    def __init__(self, kubectl: str, kubeconfig: Path, home: Path, store: WatchedStore) -> None:
+    def __init__(self, kubectl: Path, kubeconfig: Path, home: Path, store: WatchedStore) -> None:
         self._kubectl = kubectl
         self._environment = {"KUBECONFIG": str(kubeconfig), "HOME": str(home), "PATH": "/usr/bin:/bin"}
         self._store = store

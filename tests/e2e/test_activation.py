@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 from sidecar.messages import FailureClass
 from simulator.activator.pools import is_managed
 from simulator.units import echo_unit
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.e2e
 ONLY_MANAGED = f'[ "$SERVERLESS_WORKER_NAME" != "p-template" ] && exec {sys.executable} -m framework.echo'
 
 
-async def test_a_call_waits_for_the_worker_that_is_starting(world: World) -> None:
+async def test_a_call_waits_for_the_worker_that_is_starting(world: LocalWorld) -> None:
     await world.api.create_unit(echo_unit("p"))
     answer = await world.pool("p").call({"n": 1})
     assert (answer["statusCode"], answer["workerName"]) == (200, "p-template")
     assert len(world.platform.units.objects()) == 1
 
 
-async def test_with_none_ready_a_worker_is_made_from_the_template(world: World) -> None:
+async def test_with_none_ready_a_worker_is_made_from_the_template(world: LocalWorld) -> None:
     await world.api.create_unit(echo_unit("p", ["sh", "-c", ONLY_MANAGED]))
     answers = [await world.pool("p").call({"n": number}) for number in range(2)]
     units = {unit["metadata"]["name"]: is_managed(unit) for unit in world.platform.units.objects()}
@@ -32,7 +32,7 @@ async def test_with_none_ready_a_worker_is_made_from_the_template(world: World) 
     assert len(units) == 2
 
 
-async def test_a_pool_that_cannot_run_is_answered_with_the_reason(world: World) -> None:
+async def test_a_pool_that_cannot_run_is_answered_with_the_reason(world: LocalWorld) -> None:
     await world.api.create_unit(echo_unit("p", ["/no/such/program"]))
     answers = [await world.pool("p").call({"n": number}) for number in range(2)]
     for answer in answers:
@@ -42,7 +42,7 @@ async def test_a_pool_that_cannot_run_is_answered_with_the_reason(world: World) 
     assert len(made) <= 1  # one try, and none beside it for the second call; the failed worker goes
 
 
-async def test_a_deleted_unit_takes_no_more_calls_and_leaves_no_process(world: World) -> None:
+async def test_a_deleted_unit_takes_no_more_calls_and_leaves_no_process(world: LocalWorld) -> None:
     await world.ready_pool("p")
     containers = [psutil.Process(container.pid) for container in world.platform.kubelet.containers() if container.pid]
     assert len(containers) == 2

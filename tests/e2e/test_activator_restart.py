@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 from sidecar.messages import InvocationResultMessage, WorkerDispatchMessage
 from sidecar.queue import Queue
 from simulator.activator.activator import Activator
@@ -29,7 +29,7 @@ SLOW = {"delay": "1s"}
 
 
 @asynccontextmanager
-async def activator(world: World) -> AsyncIterator[tuple[Activator, Queue]]:
+async def activator(world: LocalWorld) -> AsyncIterator[tuple[Activator, Queue]]:
     """One more activator, with a connection of its own, until the block ends."""
     platform = world.platform
     settings = ActivatorSettings(ack_wait_s=3.0, lease_s=2.0)
@@ -44,7 +44,7 @@ async def activator(world: World) -> AsyncIterator[tuple[Activator, Queue]]:
             assert running.cancelled(), "it ends in good order"
 
 
-async def ready(world: World, *names: str, pool: str = "p", **serverless: object) -> None:
+async def ready(world: LocalWorld, *names: str, pool: str = "p", **serverless: object) -> None:
     for name in names:
         unit = echo_unit(pool) | {"name": name, "operationID": f"create-{name}"}
         unit["serverless"] |= serverless
@@ -53,14 +53,14 @@ async def ready(world: World, *names: str, pool: str = "p", **serverless: object
         await wait_until_ready(world.platform.units, name)
 
 
-async def dispatch_of(world: World, invocation_id: str) -> None:
+async def dispatch_of(world: LocalWorld, invocation_id: str) -> None:
     def is_there(journal: Journal) -> bool:
         return invocation_id in dispatched(journal)
 
     await world.journal.wait_for(is_there, WAIT_S, f"a dispatch of {invocation_id}")
 
 
-async def all_ended_once(world: World, ids: list[str]) -> None:
+async def all_ended_once(world: LocalWorld, ids: list[str]) -> None:
     for each in ids:
         assert (await world.result_of(each)).state == "succeeded"
     results = [each.invocation_id for each in world.journal.of_type(InvocationResultMessage)]
@@ -71,7 +71,7 @@ def dispatched(journal: Journal) -> list[str]:
     return [each.invocation_id for each in journal.of_type(WorkerDispatchMessage)]
 
 
-async def test_a18_what_waits_and_what_runs_outlives_its_activator(world: World) -> None:
+async def test_a18_what_waits_and_what_runs_outlives_its_activator(world: LocalWorld) -> None:
     await ready(world, "w")
     ids = [f"call-{number}" for number in range(5)]
     async with activator(world):
@@ -83,7 +83,7 @@ async def test_a18_what_waits_and_what_runs_outlives_its_activator(world: World)
     assert sorted(dispatched(world.journal)) == ids, "and nothing was dispatched twice"
 
 
-async def test_a18_what_was_accepted_while_none_was_there_is_done_by_the_next(world: World) -> None:
+async def test_a18_what_was_accepted_while_none_was_there_is_done_by_the_next(world: LocalWorld) -> None:
     async with activator(world):
         await ready(world, "w")
     ids = [f"call-{number}" for number in range(5)]
@@ -93,7 +93,7 @@ async def test_a18_what_was_accepted_while_none_was_there_is_done_by_the_next(wo
         await all_ended_once(world, ids)
 
 
-async def test_a18_a_cold_start_under_way_is_not_begun_again(world: World) -> None:
+async def test_a18_a_cold_start_under_way_is_not_begun_again(world: LocalWorld) -> None:
     """The worker that the first activator made serves what the second one finds."""
     template = echo_unit("p")
     template["serverless"] |= {"templateOnly": True}
@@ -106,7 +106,7 @@ async def test_a18_a_cold_start_under_way_is_not_begun_again(world: World) -> No
         assert len(world.platform.units.objects()) == 2
 
 
-async def test_a18_one_of_two_may_end_at_any_time(world: World) -> None:
+async def test_a18_one_of_two_may_end_at_any_time(world: LocalWorld) -> None:
     await ready(world, "a", "b")
     ids: list[str] = []
     async with activator(world):
@@ -121,7 +121,7 @@ async def test_a18_one_of_two_may_end_at_any_time(world: World) -> None:
     assert sorted(dispatched(world.journal)) == sorted(ids)
 
 
-async def test_a18_a_worker_that_is_lost_while_no_activator_is_there_is_found_lost(world: World) -> None:
+async def test_a18_a_worker_that_is_lost_while_no_activator_is_there_is_found_lost(world: LocalWorld) -> None:
     """S13: what it had is moved by the next one."""
     await ready(world, "a", "b")
     async with activator(world):
@@ -137,7 +137,7 @@ async def test_a18_a_worker_that_is_lost_while_no_activator_is_there_is_found_lo
     assert [each.worker_name for each in world.journal.of_type(WorkerDispatchMessage)] == ["a", "b"]
 
 
-async def test_an_activator_whose_queue_is_away_ends_in_good_order(world: World) -> None:
+async def test_an_activator_whose_queue_is_away_ends_in_good_order(world: LocalWorld) -> None:
     await ready(world, "w")
     async with activator(world) as (_, queue):
         await world.pool("p").submit({}, invocationID="call")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 from sidecar.messages import Event, InvocationResultMessage, WorkerDispatchMessage, WorkerMetricMessage
 from sidecar.subjects import ACTIVATOR_CONSUMER
 from simulator.activator.pools import is_managed
@@ -83,7 +83,7 @@ def gate() -> Iterator[Gate]:
     shutil.rmtree(directory)
 
 
-async def submit(world: World, pool: str, count: int, prefix: str = "inv") -> list[str]:
+async def submit(world: LocalWorld, pool: str, count: int, prefix: str = "inv") -> list[str]:
     """Queue invocations without waiting for them, by all of the platform's APIs in turn; return their IDs."""
     async with AsyncExitStack() as stack:
         apis = [await stack.enter_async_context(ApiClient(url)) for url in world.platform.api_urls]
@@ -94,19 +94,19 @@ async def submit(world: World, pool: str, count: int, prefix: str = "inv") -> li
     return ids
 
 
-async def all_ended(world: World, ids: list[str]) -> None:
+async def all_ended(world: LocalWorld, ids: list[str]) -> None:
     """Wait until each invocation has its result, and no activator anything in its hands."""
     wanted = set(ids)
     await world.journal.wait_for(lambda _: wanted <= counted(world, InvocationResultMessage).keys(), WAIT_S, "results")
     await held(world, 0)
 
 
-def counted(world: World, kind: type[InvocationResultMessage] | type[WorkerDispatchMessage]) -> Counter[str]:
+def counted(world: LocalWorld, kind: type[InvocationResultMessage] | type[WorkerDispatchMessage]) -> Counter[str]:
     """How many stored messages of a kind each invocation has."""
     return Counter(message.invocation_id for message in world.journal.of_type(kind))
 
 
-def assert_once(world: World, ids: list[str]) -> None:
+def assert_once(world: LocalWorld, ids: list[str]) -> None:
     """Each invocation has one result, was dispatched once, and ran once."""
     once = Counter(dict.fromkeys(ids, 1))
     assert counted(world, InvocationResultMessage) == once
@@ -114,13 +114,13 @@ def assert_once(world: World, ids: list[str]) -> None:
     assert started(world) == once
 
 
-def started(world: World) -> Counter[str]:
+def started(world: LocalWorld) -> Counter[str]:
     """How often each invocation began at a worker."""
     events = world.journal.of_type(WorkerMetricMessage)
     return Counter(event.invocation_id for event in events if event.event_type == Event.STARTED)
 
 
-async def leads(world: World, name: str) -> None:
+async def leads(world: LocalWorld, name: str) -> None:
     """Wait until an activator is the leader."""
     queue = world.platform.queue
     async with asyncio.timeout(WAIT_S):
@@ -131,14 +131,14 @@ async def leads(world: World, name: str) -> None:
                     return
 
 
-async def ingress(world: World) -> ConsumerState:
+async def ingress(world: LocalWorld) -> ConsumerState:
     """The consumer that the activators share."""
     state = await consumer_state(world.platform.queue, ACTIVATOR_CONSUMER)
     assert state is not None
     return state
 
 
-async def held(world: World, count: int) -> None:
+async def held(world: LocalWorld, count: int) -> None:
     """Wait until activators hold so many invocations, and none waits for an activator."""
     async with asyncio.timeout(WAIT_S):
         while True:
@@ -150,7 +150,7 @@ async def held(world: World, count: int) -> None:
 
 @asynccontextmanager
 async def first_holds(
-    world: World, gate: Gate, count: int, options: tuple[str, ...]
+    world: LocalWorld, gate: Gate, count: int, options: tuple[str, ...]
 ) -> AsyncIterator[tuple[PartProcess, str, list[str]]]:
     """Two activators; the first leads and holds invocations of a pool whose worker starts when `gate` is there.
 
@@ -171,7 +171,7 @@ async def first_holds(
 
 
 @HASTY
-async def test_a18_two_activators_and_two_apis_share_the_work(world: World) -> None:
+async def test_a18_two_activators_and_two_apis_share_the_work(world: LocalWorld) -> None:
     await world.ready_pool("p")
     ids: list[str] = []
     async with AsyncExitStack() as stack:
@@ -189,7 +189,7 @@ async def test_a18_two_activators_and_two_apis_share_the_work(world: World) -> N
 
 
 @HASTY
-async def test_a18_what_a_killed_leader_held_comes_to_its_result(world: World, gate: Gate) -> None:
+async def test_a18_what_a_killed_leader_held_comes_to_its_result(world: LocalWorld, gate: Gate) -> None:
     """The other one leads, makes a worker for a pool that has none, and takes over what was not dispatched."""
     async with first_holds(world, gate, 20, HASTY_OPTIONS) as (first, other, ids):
         assert await first.end(signal.SIGKILL) == -signal.SIGKILL
@@ -208,7 +208,7 @@ async def test_a18_what_a_killed_leader_held_comes_to_its_result(world: World, g
 
 
 @PATIENT
-async def test_a18_a_stopped_leader_hands_over_at_once(world: World, gate: Gate) -> None:
+async def test_a18_a_stopped_leader_hands_over_at_once(world: LocalWorld, gate: Gate) -> None:
     """Lease and ack wait are longer than the test: the other one has nothing but what was given back."""
     async with first_holds(world, gate, 20, PATIENT_OPTIONS) as (first, other, ids):
         assert await first.end(signal.SIGTERM) == 0
@@ -220,7 +220,7 @@ async def test_a18_a_stopped_leader_hands_over_at_once(world: World, gate: Gate)
 
 
 @PATIENT
-async def test_a18_an_activator_stopped_at_work_leaves_nothing_undone_and_nothing_done_twice(world: World) -> None:
+async def test_a18_an_activator_stopped_at_work_leaves_nothing_undone_and_nothing_done_twice(world: LocalWorld) -> None:
     await world.ready_pool("p", [sys.executable, "-c", SLOW_CALL])
     async with AsyncExitStack() as stack:
         (first, _), (second, name) = [
@@ -241,7 +241,7 @@ async def test_a18_an_activator_stopped_at_work_leaves_nothing_undone_and_nothin
 @HASTY
 @pytest.mark.parametrize("has_ended", [False, True], ids=["at its worker", "ended"])
 async def test_a10_what_a_dead_activator_had_dispatched_is_not_dispatched_again(
-    world: World, gate: Gate, has_ended: bool
+    world: LocalWorld, gate: Gate, has_ended: bool
 ) -> None:
     """The ack of the invocation was lost, then its activator: it is delivered again, while another worker is free."""
     if has_ended:
@@ -276,7 +276,7 @@ async def test_a10_what_a_dead_activator_had_dispatched_is_not_dispatched_again(
     assert later_worker(world, later) in names
 
 
-async def two_workers(world: World, gate: Gate) -> list[str]:
+async def two_workers(world: LocalWorld, gate: Gate) -> list[str]:
     """Two Ready units of the pool `p`, whose calls end when `gate` is there."""
     units = [echo_unit("p", [sys.executable, str(gate.script), str(gate.path)]) for _ in range(2)]
     units[1] |= {"name": "p-second", "operationID": "create-p-second"}
@@ -287,7 +287,7 @@ async def two_workers(world: World, gate: Gate) -> list[str]:
     return [unit["name"] for unit in units]
 
 
-def later_worker(world: World, invocation_id: str) -> str:
+def later_worker(world: LocalWorld, invocation_id: str) -> str:
     """Where an invocation was dispatched to."""
     [name] = [
         dispatch.worker_name

@@ -19,6 +19,8 @@ import pytest
 
 from sidecar.concurrency import max_ack_pending
 from sidecar.subjects import sidecar_consumer
+from simulator.kube.client import Cluster
+from simulator.kube.kinds import NODE, Object
 
 pytestmark = pytest.mark.e2e
 
@@ -223,6 +225,22 @@ def test_up_starts_several_apis_and_activators() -> None:
         for url in addresses["apis"]:
             ended = unitsim("invoke", "sd-webui", "1", "--api-url", url)
             assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_up_gives_its_nodes_and_its_kubeconfig_where_it_is_told(tmp_path: Path) -> None:
+    place = tmp_path / "kubeconfig"
+
+    async def nodes() -> list[Object]:
+        async with Cluster(place, field_manager="tests") as cluster:
+            return await cluster.list(NODE)
+
+    with running_platform("--kubeconfig", str(place), "--node", "gpu-a:gpus=2", "--node", "b") as (_, addresses):
+        assert addresses["kubeconfig"] == str(place)
+        room = {
+            node["metadata"]["name"]: node["status"]["allocatable"]["nvidia.com/gpu"] for node in asyncio.run(nodes())
+        }
+        assert room == {"gpu-a": "2", "b": "1024"}
+    assert not place.exists()
 
 
 def test_up_says_why_a_unit_can_never_run() -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 from sidecar.messages import InvocationMessage, InvocationResultMessage, WorkerDispatchMessage
 from sidecar.subjects import sidecar_consumer
 from simulator.activator.pools import is_managed
@@ -68,7 +68,7 @@ class Callers:
             await self.progress.wait_for(lambda: self.made >= made)
 
 
-async def upset(world: World, callers: Callers) -> None:
+async def upset(world: LocalWorld, callers: Callers) -> None:
     """Kill, drain, delete and add workers while calls are made."""
     platform, steps = world.platform, 8
     for step in range(1, steps + 1):
@@ -91,7 +91,7 @@ async def upset(world: World, callers: Callers) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.platform(apis=2, activators=2, max_concurrency=4)
-async def test_every_accepted_invocation_has_exactly_one_result(world: World) -> None:
+async def test_every_accepted_invocation_has_exactly_one_result(world: LocalWorld) -> None:
     """S13, A1, A2, A10, A18, P5: whatever happens to the workers, and whichever API and activator was asked."""
     platform = world.platform
     for pool, size in POOLS.items():
@@ -115,7 +115,7 @@ async def test_every_accepted_invocation_has_exactly_one_result(world: World) ->
     await no_consumer_left_over(world)
 
 
-async def no_consumer_left_over(world: World) -> None:
+async def no_consumer_left_over(world: LocalWorld) -> None:
     """Every worker's consumer belongs to a unit, as soon as all that is to be deleted is."""
 
     async def left_over() -> list[str]:
@@ -129,7 +129,7 @@ async def no_consumer_left_over(world: World) -> None:
 
 
 @pytest.mark.timeout(200)
-async def test_a_pool_scales_from_zero_to_four_and_back_twice(world: World) -> None:
+async def test_a_pool_scales_from_zero_to_four_and_back_twice(world: LocalWorld) -> None:
     """A1, A7, A11, A14, A15: by its backlog, to its maximum, and to nothing when it is idle."""
     template = unit_of(
         "p", "p-template", templateOnly=True, minRequestCount=2, maxAvailableCount=4, idleTimeoutSeconds=2

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 from sidecar.messages import DeadLetterMessage, InvocationMessage, WorkerDispatchMessage, encode
 from simulator.journal import Journal
 
@@ -58,17 +58,17 @@ async def execute(*command: str, url: str, directory: Path | None = None) -> End
     return Ended(process.returncode or 0, out, err.decode())
 
 
-async def dlq(world: World, *arguments: str) -> Ended:
+async def dlq(world: LocalWorld, *arguments: str) -> Ended:
     return await execute(sys.executable, "-m", "simulator.cli", "dlq", *arguments, url=world.platform.api_url)
 
 
-async def listed(world: World, *arguments: str) -> list[int]:
+async def listed(world: LocalWorld, *arguments: str) -> list[int]:
     ended = await dlq(world, "list", "--json", *arguments)
     assert (ended.code, ended.err) == (0, "")
     return [letter["sequence"] for letter in json.loads(ended.out)]
 
 
-async def buried(world: World) -> list[int]:
+async def buried(world: LocalWorld) -> list[int]:
     """Publish two invocations and a dispatch that cannot be read, and one for another worker (S20): their numbers."""
     await world.ready_pool(POOL)
     subjects = world.platform.queue.subjects
@@ -87,7 +87,7 @@ async def buried(world: World) -> list[int]:
     return numbers
 
 
-async def letter_number(world: World, count: int) -> int:
+async def letter_number(world: LocalWorld, count: int) -> int:
     """The sequence of the `count`-th dead letter, once it is there."""
 
     def found(journal: Journal) -> int | None:
@@ -97,7 +97,7 @@ async def letter_number(world: World, count: int) -> int:
     return await world.journal.wait_for(found, TIMEOUT_S, f"dead letter number {count}")
 
 
-async def test_list_and_show(world: World) -> None:
+async def test_list_and_show(world: LocalWorld) -> None:
     invocation, garbage, malformed, dispatch = await buried(world)
 
     assert await listed(world) == [dispatch, malformed, garbage, invocation]
@@ -125,7 +125,7 @@ async def test_list_and_show(world: World) -> None:
     assert "dead_letter_not_found" in ended.err
 
 
-async def test_retry_and_drop(world: World) -> None:
+async def test_retry_and_drop(world: LocalWorld) -> None:
     invocation, garbage, malformed, dispatch = await buried(world)
 
     # One refusal does not keep the others from being done.
@@ -159,7 +159,7 @@ async def test_retry_and_drop(world: World) -> None:
     assert (await dlq(world, "list")).out == b"no dead letters\n"
 
 
-async def test_the_commands_of_the_page(world: World, tmp_path: Path) -> None:
+async def test_the_commands_of_the_page(world: LocalWorld, tmp_path: Path) -> None:
     """Those blocks of docs/dead-letters.md that need dead letters, as a reader would run them."""
     invocation, _, _, dispatch = await buried(world)
     page = (ROOT / "docs" / "dead-letters.md").read_text(encoding="utf-8")

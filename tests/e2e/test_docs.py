@@ -7,7 +7,6 @@ moved out of the way of whatever else runs on the machine; the text is otherwise
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -159,7 +158,9 @@ def test_commands_of(page: str) -> None:
 
 
 def test_the_four_processes_by_hand(socket_directory: Path, tmp_path: Path) -> None:
-    blocks = {block.tag.removeprefix("by-hand "): block.code for block in blocks_of("README.md") if block.tag}
+    blocks = {
+        block.tag.removeprefix("by-hand "): block.code for block in blocks_of("README.md") if "by-hand" in block.tag
+    }
     assert list(blocks) == ["server", "framework", "sidecar", "publish"]
     nats_port, health_port = str(free_port()), str(free_port())
     socket_path = f"{socket_directory}/framework.sock"
@@ -180,10 +181,18 @@ def test_the_four_processes_by_hand(socket_directory: Path, tmp_path: Path) -> N
     assert '"payload":{"prompt":"draw a robot"}' in result
 
 
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 @pytest.mark.parametrize(
     ("page", "expected"),
     [
+        (
+            "README.md",
+            [
+                "gpuunit.runtime.lokiwager.io/sd-webui condition met",
+                "deployment.apps/sd-webui",
+                "runtime.serverless.dispatch.sd-webui.sd-webui\n",
+                "sidecar",
+            ],
+        ),
         (
             "docs/cli.md",
             [
@@ -196,12 +205,13 @@ def test_the_four_processes_by_hand(socket_directory: Path, tmp_path: Path) -> N
         ("docs/kubelet.md", ["sidecar", "framework.sock", "GOOD MORNING"]),
     ],
 )
-def test_kubectl_commands(page: str, expected: list[str]) -> None:
+def test_kubectl_commands(page: str, expected: list[str], kubectl_binary: Path) -> None:
     [block] = [block for block in blocks_of(page) if block.tag == "kubectl"]
     port = str(free_port())
     env = environment(UNITSIM_API_PORT=port)
     with background("unitsim up --pool sd-webui --json", env, "kubeconfig") as addresses:
-        shown = run_block(block.code, env | {"KUBECONFIG": json.loads(addresses)["kubeconfig"]})
+        reader = {"PATH": f"{kubectl_binary.parent}:{env['PATH']}", "KUBECONFIG": json.loads(addresses)["kubeconfig"]}
+        shown = run_block(block.code, env | reader)
     for text in expected:
         assert text in shown
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -12,7 +12,7 @@ LONGER_THAN_A_FRAMEWORKS_OWN_GRACE = "7s"
 
 
 @pytest.mark.platform(framework_command=(sys.executable, "-m", "framework.misbehave"))
-async def test_a_deleted_unit_finishes_the_call_that_runs(world: World) -> None:
+async def test_a_deleted_unit_finishes_the_call_that_runs(world: LocalWorld) -> None:
     """Its framework is stopped before its sidecar, and has 5 s of its own: the preStop hook waits for the call."""
     pool = await world.ready_pool("p")
     await pool.submit({}, invocationID="long", attributes={"delay": LONGER_THAN_A_FRAMEWORKS_OWN_GRACE})

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 
@@ -35,7 +35,7 @@ FAILURES = [
 
 
 @pytest.mark.platform(framework_command=MISBEHAVING)
-async def test_every_failure_has_one_result_of_its_own_class(world: World) -> None:
+async def test_every_failure_has_one_result_of_its_own_class(world: LocalWorld) -> None:
     pool = await world.ready_pool("p")
     for number, (attributes, *expected) in enumerate(FAILURES):
         invocation_id = f"bad-{number}"

@@ -1,9 +1,6 @@
 """The unmodified kubectl, in a recorded session: the same exit codes and the same output, but for the list below."""
 
 import asyncio
-import json
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,10 +17,10 @@ from simulator.kubelet.kubelet import DEFAULT_TIME_SCALE, Kubelet
 from simulator.nodes import NodeSpec, register_nodes
 from simulator.processes.spawn import Processes
 from tests.e2e.kubectl_session import NAMESPACE, KubectlSession, WatchedStore, recorded_session
+from tests.kubectl import RELEASE
 
 pytestmark = pytest.mark.e2e
 
-RECORDED_WITH = "1.32"
 NODE = "node-1"
 ABSENT = "127.0.0.1:5999/absent:1"
 DEFINITION = Path(__file__).parents[1] / "kube" / "golden" / "gpuunit-crd.yaml"
@@ -37,20 +34,7 @@ KNOWN_DIFFERENCES = {
 
 
 @pytest.fixture
-def kubectl() -> str:
-    found = shutil.which("kubectl")
-    if found is None:
-        pytest.skip("kubectl is not installed")
-    said = subprocess.run([found, "version", "--client", "-o", "json"], capture_output=True, check=True)
-    version = json.loads(said.stdout)["clientVersion"]
-    release = f"{version['major']}.{version['minor'].rstrip('+')}"
-    if release != RECORDED_WITH:
-        pytest.skip(f"the session was recorded with kubectl {RECORDED_WITH}; the texts of {release} differ")
-    return found
-
-
-@pytest.fixture
-async def session(kubectl: str, tmp_path: Path) -> AsyncIterator[KubectlSession]:
+async def session(kubectl_binary: Path, tmp_path: Path) -> AsyncIterator[KubectlSession]:
     """A cluster of one node, with controllers and a kubelet, and the definition that was installed then."""
     store = WatchedStore(definitions=[with_crd_defaults(yaml.safe_load(DEFINITION.read_text()))])
     store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
@@ -64,7 +48,7 @@ async def session(kubectl: str, tmp_path: Path) -> AsyncIterator[KubectlSession]
             controllers = Controllers(cluster, DEFAULT_TIME_SCALE)
             tasks = [group.create_task(part.run()) for part in (kubelet, controllers)]
             try:
-                yield KubectlSession(kubectl, kubeconfig, tmp_path, store)
+                yield KubectlSession(kubectl_binary, kubeconfig, tmp_path, store)
             finally:
                 for task in tasks:
                     task.cancel()
@@ -74,6 +58,7 @@ async def session(kubectl: str, tmp_path: Path) -> AsyncIterator[KubectlSession]
 async def test_the_recorded_session(session: KubectlSession) -> None:
     different: dict[int, list[str]] = {}
     commands = recorded_session()
+    assert commands[0].stdout.startswith(f"Client Version: v{RELEASE}."), "recorded with another release"
     for command in commands:
         different |= await session.play(command)
     assert sorted(different) == [command.number for command in commands]

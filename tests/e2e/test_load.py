@@ -13,7 +13,7 @@ from scenarios.load.cpu import cpu_seconds
 from scenarios.load.floor import WARM_UP, floor_seconds
 from scenarios.load.probes import kill_worker
 from scenarios.load.samples import Mode, Samples
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 from sidecar.messages import InvocationMessage, InvocationResultMessage, State
 from simulator.journal import Journal
 from simulator.processes.spawn import Processes
@@ -25,7 +25,7 @@ SECONDS = 2
 ROOT = Path(__file__).parents[2]
 
 
-async def load(world: World, processes: Processes, mode: Mode, directory: Path) -> Samples:
+async def load(world: LocalWorld, processes: Processes, mode: Mode, directory: Path) -> Samples:
     run = Run(world.platform.api_url, "p", mode, CALLERS, SECONDS)
     return await run_callers(processes, run, directory)
 
@@ -37,7 +37,7 @@ def ended(journal: Journal, calls: int) -> list[InvocationResultMessage] | None:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_every_call_of_a_run_succeeds_and_has_one_result(
-    world: World, processes: Processes, tmp_path: Path, mode: Mode
+    world: LocalWorld, processes: Processes, tmp_path: Path, mode: Mode
 ) -> None:
     await world.ready_pool("p")
     found = await load(world, processes, mode, tmp_path)
@@ -60,7 +60,7 @@ async def test_every_call_of_a_run_succeeds_and_has_one_result(
     assert {result.state for result in results} == {State.SUCCEEDED}
 
 
-async def test_a_call_that_fails_is_a_failed_request(world: World, processes: Processes, tmp_path: Path) -> None:
+async def test_a_call_that_fails_is_a_failed_request(world: LocalWorld, processes: Processes, tmp_path: Path) -> None:
     """Nobody serves the pool: each of both modes' calls ends with a failed result, or is not taken."""
     for mode in ("sync", "async"):
         found = await load(world, processes, mode, tmp_path)
@@ -68,7 +68,7 @@ async def test_a_call_that_fails_is_a_failed_request(world: World, processes: Pr
         assert not any(sample.succeeded for sample in found.samples if sample.name in ("sync", "async result"))
 
 
-async def test_the_floor_is_measured_and_cpu_is_told_apart(world: World, processes: Processes) -> None:
+async def test_the_floor_is_measured_and_cpu_is_told_apart(world: LocalWorld, processes: Processes) -> None:
     await world.ready_pool("p")
     seconds = await floor_seconds(world.platform, processes, 20)
     assert len(seconds) == 20 < WARM_UP
@@ -76,7 +76,7 @@ async def test_the_floor_is_measured_and_cpu_is_told_apart(world: World, process
     assert set(cpu_seconds()) >= {"platform", "nats", "sidecar", "framework"}
 
 
-async def test_a_worker_is_killed_with_all_its_processes(world: World) -> None:
+async def test_a_worker_is_killed_with_all_its_processes(world: LocalWorld) -> None:
     await world.ready_pool("p")
     before = {container.container: container.pid for container in world.platform.kubelet.containers()}
     assert len(before) == 2

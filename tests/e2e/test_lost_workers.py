@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-from scenarios.world import Pool, World
+from scenarios.local_world import LocalWorld
+from scenarios.world import Pool
 from sidecar.messages import Event, FailureClass, WorkerDispatchMessage
 from sidecar.subjects import sidecar_consumer
 from simulator.activator.settings import ActivatorSettings
+from simulator.gpuunit import ACTIVE_NAMESPACE, UNIT_LABEL
 from simulator.jetstream.consumers import consumer_names
 from simulator.journal import Journal
+from simulator.kube.kinds import POD
 from simulator.units import echo_unit
 from simulator.waiting import wait_until_ready
 
@@ -28,7 +31,7 @@ SLOW = {"delay": "2s"}
 IDLE_SIDECAR = Path(__file__).with_name("idle_sidecar.py")
 
 
-async def pool_of(world: World, names: list[str], **serverless: object) -> Pool:
+async def pool_of(world: LocalWorld, names: list[str], **serverless: object) -> Pool:
     """A pool with these units, all Ready."""
     for name in names:
         unit = echo_unit("p") | {"name": name, "operationID": f"create-{name}"}
@@ -39,20 +42,20 @@ async def pool_of(world: World, names: list[str], **serverless: object) -> Pool:
     return world.pool("p")
 
 
-def kill(world: World, unit: str, *containers: str) -> None:
+def kill(world: LocalWorld, unit: str, *containers: str) -> None:
     """SIGKILL processes of a worker."""
     for each in world.platform.kubelet.containers():
         if each.pod.startswith(f"{unit}-") and each.container in containers and each.pid:
             os.killpg(each.pid, signal.SIGKILL)
 
 
-def dispatches(world: World, invocation_id: str) -> list[str]:
+def dispatches(world: LocalWorld, invocation_id: str) -> list[str]:
     """The workers that an invocation was dispatched to, in order."""
     sent = world.journal.of_type(WorkerDispatchMessage)
     return [each.worker_name for each in sent if each.invocation_id == invocation_id]
 
 
-async def started(world: World, invocation_id: str, times: int) -> None:
+async def started(world: LocalWorld, invocation_id: str, times: int) -> None:
     """Wait until a call has begun so often."""
 
     def begun(journal: Journal) -> bool:
@@ -61,12 +64,12 @@ async def started(world: World, invocation_id: str, times: int) -> None:
     await world.journal.wait_for(begun, 60, f"start {times} of {invocation_id}")
 
 
-async def outcome(world: World, invocation_id: str) -> tuple[str, str, str]:
+async def outcome(world: LocalWorld, invocation_id: str) -> tuple[str, str, str]:
     result = await world.result_of(invocation_id)
     return result.state, result.failure_class, result.worker_name
 
 
-async def test_a_killed_workers_call_runs_again_elsewhere(world: World) -> None:
+async def test_a_killed_workers_call_runs_again_elsewhere(world: LocalWorld) -> None:
     """S13: what may have run is run again, by the default policy."""
     pool = await pool_of(world, ["a", "b"])
     await pool.submit({}, invocationID="call", attributes=SLOW)
@@ -77,7 +80,19 @@ async def test_a_killed_workers_call_runs_again_elsewhere(world: World) -> None:
     assert len(world.results_of("call")) == 1
 
 
-async def test_where_nothing_may_run_twice_the_call_fails(world: World) -> None:
+async def test_a_call_whose_pod_has_too_little_time_runs_again_elsewhere(world: LocalWorld) -> None:
+    """S14: the framework is killed before its sidecar, in the middle of the call."""
+    pool = await pool_of(world, ["a", "b"])
+    await pool.submit({}, invocationID="call", attributes={"delay": "7s"})
+    await world.events_of("call", "invocation_started")
+    cluster = world.platform.cluster
+    [pod] = await cluster.list(POD, namespace=ACTIVE_NAMESPACE, labels={UNIT_LABEL: "a"})
+    await cluster.delete(POD, pod["metadata"]["name"], ACTIVE_NAMESPACE, grace_period_s=1)
+    assert (await outcome(world, "call"))[:2] == ("succeeded", "")
+    assert len(world.results_of("call")) == 1
+
+
+async def test_where_nothing_may_run_twice_the_call_fails(world: LocalWorld) -> None:
     """S13: a pool whose calls must not run again gets a failed result of the class `worker_lost`."""
     pool = await pool_of(world, ["a", "b"], onWorkerLoss="never")
     await pool.submit({}, invocationID="call", attributes=SLOW)
@@ -88,7 +103,7 @@ async def test_where_nothing_may_run_twice_the_call_fails(world: World) -> None:
     assert dispatches(world, "call") == ["a"]
 
 
-async def test_a_call_outlives_its_pools_only_worker(world: World) -> None:
+async def test_a_call_outlives_its_pools_only_worker(world: LocalWorld) -> None:
     """S13: nothing waits for the ack wait of minutes, and the worker's next sidecar does not run it as well."""
     pool = await pool_of(world, ["a"])
     await pool.submit({}, invocationID="call", attributes=SLOW)
@@ -100,7 +115,7 @@ async def test_a_call_outlives_its_pools_only_worker(world: World) -> None:
     assert len(world.results_of("call")) == 1
 
 
-async def test_attempts_are_bounded(world: World) -> None:
+async def test_attempts_are_bounded(world: LocalWorld) -> None:
     """S13: a call that takes its worker along does not take all workers along."""
     pool = await pool_of(world, ["a", "b"], maxAttempts=2)
     await pool.submit({}, invocationID="call", attributes=SLOW)
@@ -112,7 +127,7 @@ async def test_attempts_are_bounded(world: World) -> None:
     assert dispatches(world, "call") == ["a", "b"]
 
 
-async def test_no_consumer_is_left_of_a_unit_that_is_gone(world: World) -> None:
+async def test_no_consumer_is_left_of_a_unit_that_is_gone(world: LocalWorld) -> None:
     """S13: its dispatches are moved, then its consumer is deleted."""
     pool = await pool_of(world, ["a", "b"])
     await pool.submit({}, invocationID="call", attributes=SLOW)
@@ -123,14 +138,14 @@ async def test_no_consumer_is_left_of_a_unit_that_is_gone(world: World) -> None:
     await until_gone(world, "a")
 
 
-async def until_gone(world: World, unit: str) -> None:
+async def until_gone(world: LocalWorld, unit: str) -> None:
     """Wait until the unit's consumer is deleted."""
     async with asyncio.timeout(30):
         while sidecar_consumer(unit) in await consumer_names(world.platform.queue):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)
 
 
-async def test_a_dead_workers_waiting_dispatches_are_not_lost(world: World) -> None:
+async def test_a_dead_workers_waiting_dispatches_are_not_lost(world: LocalWorld) -> None:
     """A11, S13: calls that its sidecar had and did not begin go elsewhere too."""
     pool = await pool_of(world, ["a"])
     ids = [f"call-{number}" for number in range(4)]
@@ -148,7 +163,7 @@ async def test_a_dead_workers_waiting_dispatches_are_not_lost(world: World) -> N
 @pytest.mark.platform(
     sidecar_command=(sys.executable, str(IDLE_SIDECAR)), activator=ActivatorSettings(result_grace_s=0.5)
 )
-async def test_a_worker_that_lives_and_takes_nothing_keeps_no_call_for_ever(world: World) -> None:
+async def test_a_worker_that_lives_and_takes_nothing_keeps_no_call_for_ever(world: LocalWorld) -> None:
     """S7, S13: whatever is wrong with it, the call's time ends."""
     pool = await pool_of(world, ["a"])
     await pool.submit({}, invocationID="call", timeoutSeconds=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 from sidecar.queue import Queue
 from simulator.api_client import ApiClient, ApiRefusedError
 from simulator.cli import run
@@ -112,7 +112,7 @@ async def test_an_open_platform_has_no_identities(platform: Platform) -> None:
 
 
 @pytest.mark.platform(activators=0)
-async def test_an_activator_and_an_api_beside_a_platform(world: World) -> None:
+async def test_an_activator_and_an_api_beside_a_platform(world: LocalWorld) -> None:
     """The platform has no activator of its own: all that happens is their doing."""
     async with AsyncExitStack() as stack:
         activator, _ = await stack.enter_async_context(activator_process(world.platform))

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from fixtures.plugin import Worker
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 from sidecar.queue import Queue
 from simulator.nats_server import NatsServer
 from simulator.platform import Platform
@@ -44,7 +44,7 @@ async def test_worker_is_ready_and_has_two_processes(worker: Worker) -> None:
 
 
 @pytest.mark.platform(framework_command=("/no/such/program",))
-async def test_the_marker_sets_options(world: World) -> None:
+async def test_the_marker_sets_options(world: LocalWorld) -> None:
     with pytest.raises(Exception, match="unit p-template cannot run: PodStartupFailed"):
         await world.ready_pool("p")
 

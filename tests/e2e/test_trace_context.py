@@ -5,7 +5,7 @@ import sys
 import nats
 import pytest
 
-from scenarios.world import World
+from scenarios.local_world import LocalWorld
 
 pytestmark = pytest.mark.e2e
 
@@ -24,7 +24,7 @@ framework = pytest.mark.platform(framework_command=(sys.executable, "-c", HANDLE
 
 
 @framework
-async def test_a_callers_trace_context_reaches_the_handler_and_the_stream(world: World) -> None:
+async def test_a_callers_trace_context_reaches_the_handler_and_the_stream(world: LocalWorld) -> None:
     pool = await world.ready_pool("p")
     answer = await pool.call({}, invocationID="traced", headers={"traceparent": PARENT, "tracestate": "v=1"})
     assert answer["body"] == {"traceparent": PARENT, "tracestate": "v=1"}

@@ -18,13 +18,14 @@ import psutil
 import pytest
 
 from fixtures.plugin import Worker
-from scenarios.world import Pool, World
+from scenarios.local_world import LocalWorld
+from scenarios.world import Pool
 from simulator.kube.kinds import SECRET
-from simulator.kubelet import security
 from simulator.processes.availability import separate_users_problem
+from simulator.processes.user_range import ClaimedUser
 from simulator.reconciler.pod_template import SIDECAR_USER
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(180)]
 
 HOSTILE = Path(__file__).with_name("hostile_framework.py")
 hostile_platform = pytest.mark.platform(framework_command=(sys.executable, str(HOSTILE)))
@@ -59,7 +60,7 @@ async def test_a_hostile_framework_finds_nothing_in_what_it_was_given(worker: Wo
 
 @needs_separate_users
 @hostile_platform
-async def test_a_hostile_framework_finds_nothing_on_the_machine(world: World) -> None:
+async def test_a_hostile_framework_finds_nothing_on_the_machine(world: LocalWorld) -> None:
     """C8, C9, S22, S23: two workers, so that a neighbour's things lie about too."""
     pool = await world.ready_pool("victim")
     await world.ready_pool("neighbour")
@@ -76,7 +77,7 @@ async def test_a_hostile_framework_finds_nothing_on_the_machine(world: World) ->
     assert {status.split()[1] for status in kubernetes.values()} == {"403"}
 
 
-def started(world: World) -> float:
+def started(world: LocalWorld) -> float:
     """Unix time of the platform's start, or a moment before."""
     return world.platform.kubeconfig.stat().st_mtime - 5
 
@@ -88,7 +89,7 @@ def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
-async def test_the_sidecar_has_what_the_framework_must_not_have(worker: Worker, world: World) -> None:
+async def test_the_sidecar_has_what_the_framework_must_not_have(worker: Worker, world: LocalWorld) -> None:
     """The same things are there to be found: in the sidecar's environment, connections and credentials file."""
     sidecar, framework = (psutil.Process(pid) for pid in (worker.sidecar_pid, worker.framework_pid))
     environment, port = sidecar.environ(), port_of(world.platform.nats_url)
@@ -114,10 +115,10 @@ SECRET_NAME = "sd-webui-template-nats"
 @needs_separate_users
 @hostile_platform
 async def test_the_search_finds_it_all_where_user_code_is_the_sidecars_user(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: LocalWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that "found nothing" means something: it is the separate user that keeps it from these."""
-    monkeypatch.setattr(security, "IMAGE_USER", SIDECAR_USER)
+    monkeypatch.setattr(ClaimedUser, "uid", lambda _: SIDECAR_USER)
     pool = await world.ready_pool("sd-webui")
     found, _ = await spy(pool, since=started(world))
     [pid] = [entry.pid for entry in world.platform.kubelet.containers() if entry.container == "serverless-sidecar"]
@@ -164,7 +165,7 @@ def test_the_search_finds_what_is_planted(planted: Path) -> None:
 
 
 @pytest.mark.platform(open=True, framework_command=(sys.executable, str(HOSTILE)))
-async def test_the_search_finds_a_queue_that_lets_everybody_in(worker: Worker, world: World) -> None:
+async def test_the_search_finds_a_queue_that_lets_everybody_in(worker: Worker, world: LocalWorld) -> None:
     _, ports = await spy(worker.pool, since=time.time())
     assert ports[port_of(world.platform.nats_url)]["nats"] == "accepted"
 
