@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import nkeys  # type: ignore[import-untyped]
+import structlog
 
-from sidecar.queue import QueueError
+from sidecar.queue import Queue, QueueError
 from simulator.activator.settings import ActivatorSettings
 from simulator.errors import PlatformError, UsageError
 from simulator.gpuunit import ACTIVE_NAMESPACE
 from simulator.identities import permissions
 from simulator.identities.issuer import Issuer
-from simulator.identities.jwt import Key, KeyKind
-from simulator.identities.remote import ACCOUNTS_GRANTS, RemoteAuthority
+from simulator.identities.jwt import Key, KeyKind, bearer_of
+from simulator.identities.worker_accounts import ACCOUNTS_GRANTS, WorkerAccounts
+from simulator.jetstream.consumers import consumer_state
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import GPUUNIT
@@ -24,7 +28,11 @@ from simulator.queue_setup import make_queue
 from simulator.reconciler.controller import Reconciler
 from simulator.reconciler.leader import LeaderElection, LeaseSettings
 from simulator.reconciler.settings import ReconcilerSettings
-from simulator.results.store import ResultStore
+from simulator.results.store import ResultStore, store_consumer
+
+OWNER_RETRY_S: Final = 0.5
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,18 @@ class Trust:
     operator: Key
     queue_account: str
     accounts: QueueAddress
+
+    def workers(self, server: Queue) -> WorkerAccounts:
+        """What issues workers' identities over a connection to `accounts`.
+
+        Raises:
+            UsageError: the credentials for it are not a user's.
+        """
+        try:
+            system = bearer_of(self.accounts.credentials.text if self.accounts.credentials else "").account
+        except ValueError as error:
+            raise UsageError("the credentials for the system account hold no user's token") from error
+        return WorkerAccounts(self.operator, self.queue_account, system, server)
 
 
 def read_operator_key(path: Path) -> Key:
@@ -96,19 +116,32 @@ async def run_issuer(where: Surroundings, trust: Trust, concurrency: int, starte
             except QueueError as error:
                 raise PlatformError(f"the queue cannot be set up: {error}") from error
             await cluster_answers(cluster)
-            units = Informer(cluster, GPUUNIT)
+            units = Informer(cluster, GPUUNIT, ACTIVE_NAMESPACE)
             tasks.create_task(units.run())
             started(cluster.url)
-            authority = RemoteAuthority(trust.operator, trust.queue_account, accounts)
-            await Issuer(cluster, units, owner, authority, concurrency).run()
+            await Issuer(cluster, units, owner, trust.workers(accounts), concurrency).run()
 
 
 async def run_results(where: QueueAddress, started: Callable[[str], None]) -> None:
-    """Copy results into their bucket until cancelled.
+    """Copy results into their bucket until cancelled; begins when the queue's owner has made what that needs.
 
     Raises:
         PlatformError: the queue's server does not speak our language.
     """
     async with connected_queue("results", where, permissions.result_store(where.stream)) as queue:
+        await _made(queue, store_consumer(queue.subjects).durable)
         started(queue.stream.name)
         await ResultStore(queue).run()
+
+
+async def _made(queue: Queue, consumer: str) -> None:
+    """Return when the owner has made a consumer that this part may not make; until then, say once that it waits."""
+    said = False
+    while True:
+        with suppress(QueueError):
+            if await consumer_state(queue, consumer) is not None:
+                return
+        if not said:
+            log.warning("waiting for the owner of the queue", consumer=consumer)
+        said = True
+        await asyncio.sleep(OWNER_RETRY_S)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.errors import ConflictError, KubeError, NotFoundError, UsageError, WaitTimeoutError
+from simulator.gpuunit import UNIT_NAMESPACES
 from simulator.install.keys import PlatformKeys
 from simulator.install.manifests import manifests
-from simulator.install.names import KEYS_SECRET, PART_OF_LABEL, PLATFORM, PLATFORM_LABELS, UNIT_NAMESPACES
+from simulator.install.names import KEYS_SECRET, PART_OF_LABEL, PLATFORM, PLATFORM_LABELS
 from simulator.install.progress import obstacles, unready
 from simulator.install.settings import InstallSettings
 from simulator.install.target import TargetCluster, kind_of
@@ -166,11 +167,13 @@ class _Waiting:
     async def until_ready(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
+                for informer in self._watched.values():
+                    await informer.synced()
                 while self._report():
                     await self._changed.wait()
                     self._changed.clear()
         except TimeoutError as error:
-            missing = [f"{name} ({text})" for name, text in self._told.items() if text]
+            missing = [f"{name} ({text})" for name, text in self._told.items() if text] or ["the cluster tells nothing"]
             raise WaitTimeoutError(
                 f"not ready after {timeout_s:g} s: {', '.join(missing)}; look with 'kubectl get pods' and "
                 "'kubectl describe', and run the command again: what is there stays"

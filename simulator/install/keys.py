@@ -19,7 +19,7 @@ from simulator.errors import UsageError
 from simulator.identities import permissions
 from simulator.identities.authority import OPERATOR, QUEUE_ACCOUNT, SYSTEM_ACCOUNT
 from simulator.identities.jwt import Key, KeyKind, account_jwt, credentials_text, operator_jwt, user_jwt
-from simulator.identities.remote import ACCOUNTS_GRANTS
+from simulator.identities.worker_accounts import ACCOUNTS_GRANTS
 from simulator.install.names import PARTS, PEOPLE
 
 OPERATOR_SEED: Final = "operator.nk"

@@ -17,7 +17,7 @@ from simulator.ports import ensure_free
 
 CONFIG: Final = ROOT / "fixtures" / "kind" / "cluster.yaml"
 READY_WAIT: Final = "180s"
-"""For all nodes of a new cluster."""
+"""For the control plane of a new cluster; the other nodes follow."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,49}")
 
@@ -47,7 +47,7 @@ class KindCluster:
         return self.name in ask_tool(["kind", "get", "clusters"], self._env).split()
 
     def create(self, config: Path, node_image: str | None, kubeconfig: Path | None) -> None:
-        """Make the cluster and wait for its nodes.
+        """Make the cluster and wait for its control plane.
 
         Raises:
             PortTakenError: a port that it is to have on this machine is taken.
@@ -92,7 +92,12 @@ def kind_cluster(name: str, engine: str | None) -> KindCluster:
 
 
 def host_ports(config: Path) -> list[int]:
-    """The ports that a cluster of this configuration takes on this machine.
+    """The ports that a cluster of this configuration takes on this machine. Raises what `port_mappings` raises."""
+    return [host for _, host in port_mappings(config)]
+
+
+def port_mappings(config: Path) -> list[tuple[int, int]]:
+    """The ports of nodes that a cluster of this configuration has, each with the one of this machine that leads there.
 
     Raises:
         EnvironmentMissing: the file cannot be read.
@@ -102,7 +107,7 @@ def host_ports(config: Path) -> list[int]:
         content: Any = msgspec.yaml.decode(config.read_bytes(), type=dict[str, Any])
         nodes = content.get("nodes") or []
         mappings = [mapping for node in nodes for mapping in node.get("extraPortMappings") or []]
-        return [int(mapping["hostPort"]) for mapping in mappings]
+        return [(int(mapping.get("containerPort") or 0), int(mapping["hostPort"])) for mapping in mappings]
     except OSError as error:
         raise EnvironmentMissing(f"cannot read the cluster's configuration {config}: {error.strerror}") from error
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from simulator.gpuunit import UNIT_NAMESPACES
 from simulator.install.keys import PlatformKeys
-from simulator.install.names import UNIT_NAMESPACES, labels
+from simulator.install.names import labels
 from simulator.install.objects import framed
 from simulator.install.policies import disruption_budgets, network_policies
 from simulator.install.queue import queue_objects

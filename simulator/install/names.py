@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from typing import Final
 
-from simulator.gpuunit import ACTIVE_NAMESPACE, STOCK_NAMESPACE
-
 PART_OF_LABEL: Final = "app.kubernetes.io/part-of"
 NAME_LABEL: Final = "app.kubernetes.io/name"
 PLATFORM: Final = "gpuunit-sim"
-UNIT_NAMESPACES: Final = (ACTIVE_NAMESPACE, STOCK_NAMESPACE)
 
 PLATFORM_LABELS: Final = {PART_OF_LABEL: PLATFORM, "app.kubernetes.io/managed-by": "unitsim"}
 """What marks every object that is installed: by these it is found when all is to go."""
 
 NATS: Final = "nats"
+NATS_OUTSIDE: Final = f"{NATS}-outside"
+"""The Service with the queue's port of every node, where there is one."""
 NATS_PORT: Final = 4222
 NATS_MONITOR_PORT: Final = 8222
 API_PORT: Final = 8080
@@ -24,8 +23,9 @@ KUBECONFIG_MAP: Final = f"{PLATFORM}-kubeconfig"
 NATS_CONFIG_MAP: Final = f"{PLATFORM}-nats"
 
 
-DEFAULT_IMAGE_PREFIX: Final = "localhost/gpuunit-sim"
-"""Images that were built here: docker, podman and kind agree on this name, and no registry has it."""
+LOCAL_IMAGES: Final = "localhost/"
+"""How the names of images that were built here begin: docker, podman and kind agree on it, and no registry has them."""
+DEFAULT_IMAGE_PREFIX: Final = f"{LOCAL_IMAGES}gpuunit-sim"
 
 DEFAULT_TAG: Final = "dev"
 DEFAULT_NATS_IMAGE: Final = "docker.io/library/nats:2.12-alpine"

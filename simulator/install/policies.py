@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from simulator.gpuunit import MANAGED_LABELS
+from simulator.gpuunit import MANAGED_LABELS, UNIT_NAMESPACES
 from simulator.install.names import (
     API,
     API_PORT,
@@ -10,7 +10,6 @@ from simulator.install.names import (
     NATS_PORT,
     PARTS,
     PLATFORM_LABELS,
-    UNIT_NAMESPACES,
     selector,
 )
 from simulator.install.objects import framed
@@ -81,7 +80,9 @@ def _policy(
     name: str, of: str, namespace: str, pods: dict[str, str], types: list[str], **rules: list[Object]
 ) -> Object:
     picked = {"matchLabels": pods} if pods else {}
-    spec = {"podSelector": picked, "policyTypes": types, **rules}
+    # Clusters drop empty lists: applied again, one would be a change each time.
+    named = {direction: allowed for direction, allowed in rules.items() if allowed}
+    spec = {"podSelector": picked, "policyTypes": types, **named}
     return framed(NETWORK_POLICY, f"gpuunit-sim-{name}", of, namespace, spec=spec)
 
 

@@ -2,12 +2,12 @@
 
 from typing import Final
 
+from simulator.install.names import LOCAL_IMAGES
 from simulator.kube.kinds import Object
 
-HOPELESS: Final = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
-)
-"""Why a container waits that rarely starts by waiting longer; a word about it helps before the time is over."""
+NOT_PULLED: Final = frozenset({"ErrImagePull", "ImagePullBackOff"})
+HOPELESS: Final = frozenset({"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"})
+"""These and `NOT_PULLED` are why a container waits that rarely starts by waiting longer: a word about it helps."""
 
 
 def unready(obj: Object) -> str:
@@ -56,9 +56,18 @@ def _obstacle(pod: Object) -> str:
         if waiting.get("reason") == "CrashLoopBackOff":
             said = " ".join((ended.get("message") or "").split()[-30:])
             return f"{container['name']} ended with code {ended.get('exitCode')}{f': {said}' if said else ''}"
+        if waiting.get("reason") in NOT_PULLED:
+            return f"{container['name']}: {_not_pulled(container['image'], waiting.get('message') or '')}"
         if waiting.get("reason") in HOPELESS:
             return f"{container['name']}: {waiting['reason']}: {waiting.get('message') or container.get('image')}"
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return f"no node for it: {condition.get('message')}"
     return ""
+
+
+def _not_pulled(image: str, message: str) -> str:
+    """A kubelet says it twice in other words; how both messages end is why."""
+    why = ": ".join(message.split(": ")[-3:])
+    hint = "; no registry has it: build it, and load it into the nodes" if image.startswith(LOCAL_IMAGES) else ""
+    return f"cannot pull {image}{f' ({why})' if why else ''}{hint}"

@@ -5,8 +5,9 @@ from typing import Final
 
 import msgspec
 
+from simulator.identities.authority import resolver_settings
 from simulator.install.keys import PlatformKeys
-from simulator.install.names import NATS, NATS_CONFIG_MAP, NATS_MONITOR_PORT, NATS_PORT, labels, selector
+from simulator.install.names import NATS, NATS_CONFIG_MAP, NATS_MONITOR_PORT, NATS_OUTSIDE, NATS_PORT, labels, selector
 from simulator.install.objects import CONTAINER_SECURITY, POD_SECURITY, framed, http_probe, resources, spread
 from simulator.install.settings import InstallSettings
 from simulator.kube.kinds import CONFIG_MAP, SERVICE, STATEFUL_SET, Object
@@ -41,7 +42,7 @@ def server_config(settings: InstallSettings, keys: PlatformKeys) -> str:
         "lame_duck_grace_period": "5s",
         "lame_duck_duration": "30s",
         "jetstream": {"store_dir": f"{_DATA_DIR}/jetstream"},
-        "resolver": {"type": "full", "dir": f"{_DATA_DIR}/accounts", "limit": 1_000_000, "interval": "1h"},
+        "resolver": resolver_settings(f"{_DATA_DIR}/accounts"),
         **keys.server_settings(settings.stream),
     }
     # The server replaces a variable only where it is not quoted.
@@ -61,14 +62,14 @@ def _service(settings: InstallSettings) -> Object:
 def _outer_service(settings: InstallSettings, node_port: int) -> Object:
     port = {"name": "nats", "port": NATS_PORT, "targetPort": "nats", "protocol": "TCP", "nodePort": node_port}
     spec = {"type": "NodePort", "selector": selector(NATS), "ports": [port]}
-    return framed(SERVICE, f"{NATS}-outside", NATS, settings.namespace, spec=spec)
+    return framed(SERVICE, NATS_OUTSIDE, NATS, settings.namespace, spec=spec)
 
 
 def _stateful_set(settings: InstallSettings, config_hash: str) -> Object:
-    claim = {
-        "metadata": {"name": "data", "labels": labels(NATS)},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": settings.storage}}},
-    }
+    volume: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": settings.storage}}}
+    if settings.storage_class is not None:
+        volume["storageClassName"] = settings.storage_class
+    claim = {"metadata": {"name": "data", "labels": labels(NATS)}, "spec": volume}
     spec: Object = {
         "serviceName": NATS,
         "replicas": 1,

@@ -7,13 +7,13 @@ from typing import Final
 from sidecar.concurrency import MAX_CONCURRENCY
 from sidecar.stream import StreamSettings
 from simulator.errors import UsageError
+from simulator.gpuunit import UNIT_NAMESPACES
 from simulator.install.names import (
     DEFAULT_IMAGE_PREFIX,
     DEFAULT_NATS_IMAGE,
     DEFAULT_STORAGE,
     DEFAULT_TAG,
     PLATFORM,
-    UNIT_NAMESPACES,
 )
 from simulator.reconciler.quantity import parse_bytes
 
@@ -22,6 +22,7 @@ NODE_PORTS: Final = range(30000, 32768)
 _OURS: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _IMAGE_PREFIX = re.compile(r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]*")
@@ -43,6 +44,7 @@ class InstallSettings:
     tag: str = DEFAULT_TAG
     nats_image: str = DEFAULT_NATS_IMAGE
     storage: str = DEFAULT_STORAGE
+    storage_class: str | None = None
     api_node_port: int | None = None
     nats_node_port: int | None = None
     max_concurrency: int = 1
@@ -60,6 +62,8 @@ class InstallSettings:
             raise UsageError(f"image tag {self.tag!r} must be letters, digits, '_', '.' or '-', such as 0.1.0")
         if not _IMAGE.fullmatch(self.nats_image):
             raise UsageError(f"NATS image {self.nats_image!r} must look like {DEFAULT_NATS_IMAGE}")
+        if self.storage_class is not None and not _DNS_NAME.fullmatch(self.storage_class):
+            raise UsageError(f"storage class {self.storage_class!r} must be one that 'kubectl get storageclass' lists")
         self._check_numbers()
 
     def _check_numbers(self) -> None:

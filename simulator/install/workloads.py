@@ -41,6 +41,8 @@ _KEYS_DIR: Final = "/var/run/unitsim/keys"
 _ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - a port-forward comes in by the pod's loopback, callers by its address
 _SECRET_MODE: Final = 0o440
 _GRACE_S: Final = 30
+_SERVED_ON_S: Final = 5
+"""How long a pod of the API that is to end serves on: until every node has heard that it leads no calls there."""
 _MEMORY: Final = {API.name: ("192Mi", "1Gi"), ACTIVATOR.name: ("192Mi", "1Gi")}
 _OTHERS_MEMORY: Final = ("128Mi", "512Mi")
 
@@ -100,7 +102,7 @@ def arguments(part: Part, settings: InstallSettings) -> list[str]:
     concurrency = str(settings.max_concurrency)
     mounted = [f"--{_flag(role)}={_credentials_file(role)}" for role in part.roles]
     if part == API:
-        return ["api", *queue, *mounted, "--host", _ANY_ADDRESS, "--port", str(API_PORT), "--verbose"]
+        return ["api", *queue, *mounted, "--host", _ANY_ADDRESS, "--port", str(API_PORT), *health, "--verbose"]
     if part == ACTIVATOR:
         budget = [] if settings.gpu_budget is None else ["--gpu-budget", str(settings.gpu_budget)]
         return ["activator", *queue, *mounted, "--concurrency", concurrency, *budget, *health, "--verbose"]
@@ -146,22 +148,26 @@ def _deployment(part: Part, settings: InstallSettings, keys: PlatformKeys) -> Ob
 
 def _pod(part: Part, settings: InstallSettings, keys: PlatformKeys) -> Object:
     volumes, mounts = _volumes(part)
-    port, path = (API_PORT, "/api/v1/health") if part == API else (HEALTH_PORT, "/healthz")
+    ports = {"health": HEALTH_PORT} | ({"http": API_PORT} if part == API else {})
     container = {
         "name": part.name,
         "image": settings.image("platform"),
         "imagePullPolicy": "IfNotPresent",
         "args": arguments(part, settings),
         "env": _environment(part, settings, keys),
-        "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
-        "startupProbe": http_probe(path, "http", 1, 120),
-        "readinessProbe": http_probe(path if part == API else "/readyz", "http", 5, 3),
-        "livenessProbe": http_probe(path, "http", 10, 3),
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
+        # Not ready while the queue is away, but alive: starting it again would not bring the queue back.
+        "startupProbe": http_probe("/healthz", "health", 1, 120),
+        "readinessProbe": http_probe("/readyz", "health", 5, 3),
+        "livenessProbe": http_probe("/healthz", "health", 10, 3),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources("100m", *_MEMORY.get(part.name, _OTHERS_MEMORY)),
         "securityContext": dict(CONTAINER_SECURITY),
         "volumeMounts": mounts,
     }
+    if part == API:
+        wait = ["python3", "-c", f"import time; time.sleep({_SERVED_ON_S})"]
+        container["lifecycle"] = {"preStop": {"exec": {"command": wait}}}
     return {
         "serviceAccountName": part.account,
         "automountServiceAccountToken": part.uses_cluster,

@@ -5,7 +5,7 @@ import base64
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from simulator.install.names import API_PORT, HEALTH_PORT, NATS_MONITOR_PORT, NA
 from simulator.install.settings import InstallSettings
 from simulator.kube.kinds import Object
 from simulator.nats_server import find_server
+from simulator.processes.process import Process
 from simulator.processes.spawn import Processes
 from tests.e2e.part_process import WAIT_S, PartProcess
 from tests.proof.stage import free_ports
@@ -63,8 +64,8 @@ class Installed:
 
 
 @asynccontextmanager
-async def queue_server(installed: Installed, processes: Processes) -> AsyncIterator[None]:
-    """nats-server with the configuration of the ConfigMap; only its ports and its disk are others."""
+async def queue_server(installed: Installed, processes: Processes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """nats-server with the configuration of the ConfigMap, but other ports and another disk; yields its restart."""
     port, monitor = free_ports(2)
     directory = installed.directory / "nats"
     directory.mkdir()
@@ -79,16 +80,27 @@ async def queue_server(installed: Installed, processes: Processes) -> AsyncItera
     config = directory / "nats-server.conf"
     config.write_text(text)
     binary = await find_server(processes, directory)
-    server = await processes.start(
-        [str(binary.path), "--config", str(config), "--addr", "127.0.0.1"],
-        env={"POD_NAME": "nats-0"},
-        cwd=directory,
-        log=directory / "log",
-    )
+
+    async def start() -> Process:
+        server = await processes.start(
+            [str(binary.path), "--config", str(config), "--addr", "127.0.0.1"],
+            env={"POD_NAME": "nats-0"},
+            cwd=directory,
+            log=directory / "log",
+        )
+        await answers(f"http://127.0.0.1:{monitor}/healthz", 200)
+        return server
+
+    server = await start()
+
+    async def restart() -> None:
+        nonlocal server
+        await server.kill()
+        server = await start()
+
     installed.nats_url = f"nats://127.0.0.1:{port}"
     try:
-        await answers(f"http://127.0.0.1:{monitor}/healthz", 200)
-        yield
+        yield restart
     finally:
         await server.terminate(5)
 
@@ -97,15 +109,16 @@ async def queue_server(installed: Installed, processes: Processes) -> AsyncItera
 async def pod_process(
     installed: Installed, part: str, kubeconfig: Path | None
 ) -> AsyncIterator[tuple[PartProcess, str]]:
-    """A part, as its Deployment says, and the URL that its probes ask; in an environment of nothing else."""
+    """A part, as its Deployment says, in an environment of nothing else; and the URL of its API, or of its health."""
     pod = installed.get("Deployment", f"gpuunit-sim-{part}")["spec"]["template"]["spec"]
     [container] = pod["containers"]
-    [port] = free_ports(1)
+    ports = dict(zip((str(API_PORT), str(HEALTH_PORT)), map(str, free_ports(2)), strict=True))
+    served = ports[str(API_PORT) if str(API_PORT) in container["args"] else str(HEALTH_PORT)]
     places = installed.mount(pod)
     given = {entry["name"]: entry.get("value", "127.0.0.1") for entry in container["env"]}
     variables = {**given, "UNITSIM_NATS_URL": installed.nats_url}
     arguments = [_here(word, places, variables) for word in container["args"]]
-    arguments = [str(port) if word in (str(API_PORT), str(HEALTH_PORT)) else word for word in arguments]
+    arguments = [ports.get(word, word) for word in arguments]
     arguments = ["127.0.0.1" if word == "0.0.0.0" else word for word in arguments]
     if kubeconfig is not None:
         assert "KUBECONFIG" in variables
@@ -123,7 +136,7 @@ async def pod_process(
     )
     running = PartProcess(process)
     try:
-        yield running, f"http://127.0.0.1:{port}"
+        yield running, f"http://127.0.0.1:{served}"
     finally:
         await running.kill()
 

@@ -55,6 +55,7 @@ STREAM = StreamSettings()
         (["results", *NATS_URL, "--credentials", "/none.creds"], "/none.creds"),
         (["results", *NATS_URL, "--stream-name", "a b"], "'a b'"),
         (["api", *NATS_URL, *CLUSTER, "--port", "0", "--host", "localhost"], "--host 'localhost'"),
+        (["api", *NATS_URL, *CLUSTER, "--port", "0", "--health-port", "70000"], "--health-port 70000"),
     ],
 )
 def test_wrong_usage_of_cluster_parts(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,8 +50,11 @@ def pod(status: Object) -> Object:
     return {"metadata": {"name": "p"}, "status": status}
 
 
-def container(state: Object, last: Object | None = None) -> Object:
-    return {"containerStatuses": [{"name": "api", "image": "i:1", "state": state, "lastState": last or {}}]}
+def container(state: Object, last: Object | None = None, image: str = "i:1") -> Object:
+    return {"containerStatuses": [{"name": "api", "image": image, "state": state, "lastState": last or {}}]}
+
+
+UNREACHABLE = "dial tcp [::1]:80: connect: connection refused"
 
 
 @pytest.mark.parametrize(
@@ -60,9 +63,18 @@ def container(state: Object, last: Object | None = None) -> Object:
         ({}, None),
         (container({"running": {}}), None),
         (container({"waiting": {"reason": "ContainerCreating"}}), None),
+        (container({"waiting": {"reason": "ErrImagePull"}}), "api: cannot pull i:1"),
         (
-            container({"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}),
-            "api: ImagePullBackOff: no such",
+            container({"waiting": {"reason": "ErrImagePull", "message": f"failed to pull: {UNREACHABLE}"}}),
+            f"api: cannot pull i:1 ({UNREACHABLE})",
+        ),
+        (
+            container({"waiting": {"reason": "ImagePullBackOff", "message": f'Back-off "i:1": {UNREACHABLE}'}}),
+            f"api: cannot pull i:1 ({UNREACHABLE})",
+        ),
+        (
+            container({"waiting": {"reason": "ErrImagePull", "message": "not found"}}, image="localhost/a:b"),
+            "api: cannot pull localhost/a:b (not found); no registry has it: build it, and load it into the nodes",
         ),
         (container({"waiting": {"reason": "ErrImageNeverPull"}}), "api: ErrImageNeverPull: i:1"),
         (

@@ -23,6 +23,8 @@ from simulator.install.settings import InstallSettings
         ({"storage": "much"}, "storage 'much' must be a size"),
         ({"storage": "0"}, "storage '0' must be more than nothing"),
         ({"storage": "-1Gi"}, "storage '-1Gi'"),
+        ({"storage_class": ""}, "storage class ''"),
+        ({"storage_class": "Fast SSD"}, "storage class 'Fast SSD' must be one that"),
         ({"api_node_port": 80}, "node port 80 must be between 30000 and 32767"),
         ({"nats_node_port": 32768}, "node port 32768"),
         ({"api_node_port": 30080, "nats_node_port": 30080}, "cannot both have node port 30080"),

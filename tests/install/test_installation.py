@@ -137,6 +137,16 @@ async def test_it_is_waited_for_until_all_runs(target: TargetCluster, cluster: C
     }
 
 
+async def test_what_runs_already_is_not_told_as_missing_first(target: TargetCluster, cluster: Cluster) -> None:
+    told: list[str] = []
+    async with everything_runs(cluster):
+        await apply_all(target, some_objects(), silent)
+        await wait_ready(target, some_objects(), silent, 30)
+    await wait_ready(target, some_objects(), told.append, 30)
+    assert len(told) == 6
+    assert all(line.startswith("ready ") for line in told)
+
+
 async def test_what_does_not_come_to_run_is_named(target: TargetCluster) -> None:
     await apply_all(target, some_objects(), silent)
     with pytest.raises(WaitTimeoutError) as refused:

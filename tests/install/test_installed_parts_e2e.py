@@ -12,8 +12,10 @@ from aiohttp import ClientSession
 
 from sidecar.queue import Access, ConsumerSettings, Credentials, Queue
 from sidecar.subjects import sidecar_consumer, worker_inboxes
+from simulator.activator.settings import ActivatorSettings
 from simulator.cluster_access import grant_access
 from simulator.gpuunit import ACTIVE_NAMESPACE
+from simulator.identities import permissions
 from simulator.identities.secret import CREDENTIALS_KEY, secret_name
 from simulator.install.installation import running as kept_up_to_date
 from simulator.install.settings import InstallSettings
@@ -24,6 +26,7 @@ from simulator.kube.kinds import DEPLOYMENT, GPUUNIT, SECRET, Object
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
 from simulator.processes.spawn import Processes
+from simulator.queue_setup import make_queue
 from simulator.units import echo_unit
 from tests.e2e.part_process import WAIT_S, PartProcess
 from tests.install.installed import Installed, answers, pod_process, queue_server
@@ -113,6 +116,26 @@ async def test_the_installed_parts_work_together(running: Running) -> None:
         assert await running.parts[part].end(signal.SIGTERM) == 0
         assert running.parts[part].count("Traceback") == 0
         assert running.parts[part].count("forbidden") == 0
+
+
+async def test_results_are_waited_for_until_the_issuer_has_made_what_they_need(tmp_path: Path) -> None:
+    """Pods start in any order; what the store may not make itself, it must not try to make."""
+    installed = Installed(tmp_path, InstallSettings())
+    stream = installed.settings.stream
+    async with (
+        Processes() as processes,
+        queue_server(installed, processes),
+        pod_process(installed, "results", None) as (part, url),
+    ):
+        await part.logged("waiting for the owner of the queue")
+        await answers(f"{url}/readyz", 503)
+        credentials = Credentials(installed.keys.credentials("owner", stream))
+        access = Access(credentials, inbox_prefix=permissions.owner(stream).inbox_prefix)
+        async with Queue.connect(installed.nats_url, client_name="owner", access=access) as owner:
+            await make_queue(owner, ActivatorSettings())
+        await answers(f"{url}/readyz", 200)
+        assert await part.end(signal.SIGTERM) == 0
+        assert part.count("permissions") == 0
 
 
 async def made_names(running: Running) -> list[str]:

@@ -7,8 +7,8 @@ import pytest
 
 from sidecar.queue import Access, Credentials, Queue, QueueRefusedError, QueueUnavailableError
 from simulator.identities import permissions
-from simulator.identities.jwt import Key, KeyKind
-from simulator.identities.remote import ACCOUNTS_GRANTS, RemoteAuthority, refusal_in
+from simulator.identities.jwt import Key, KeyKind, bearer_of
+from simulator.identities.worker_accounts import ACCOUNTS_GRANTS, WorkerAccounts, refusal_in
 from simulator.install.keys import OPERATOR_SEED
 from simulator.install.settings import InstallSettings
 from simulator.processes.spawn import Processes
@@ -29,21 +29,36 @@ def access(installed: Installed, role: str, inbox_prefix: str) -> Access:
     return Access(Credentials(credentials), inbox_prefix=inbox_prefix)
 
 
-async def test_a_worker_gets_in_once_the_server_was_told(installed: Installed) -> None:
+def operator_of(installed: Installed) -> Key:
+    return Key(KeyKind.OPERATOR, installed.keys.seeds[OPERATOR_SEED])
+
+
+def workers_of(installed: Installed, operator: Key, server: Queue) -> WorkerAccounts:
+    system = bearer_of(installed.keys.credentials("accounts", installed.settings.stream)).account
+    return WorkerAccounts(operator, installed.keys.queue_account, system, server)
+
+
+async def test_a_worker_gets_in_once_the_server_was_told_and_no_more_when_it_is_told_so(installed: Installed) -> None:
     stream = installed.settings.stream
     accounts = access(installed, "accounts", ACCOUNTS_GRANTS.inbox_prefix)
     async with Queue.connect(installed.nats_url, client_name="issuer", access=accounts) as system:
-        operator = Key(KeyKind.OPERATOR, installed.keys.seeds[OPERATOR_SEED])
-        authority = RemoteAuthority(operator, installed.keys.queue_account, system)
+        authority = workers_of(installed, operator_of(installed), system)
         worker = await authority.issue("w1", permissions.worker(stream, "pool", "w1"))
         async with Queue.connect(installed.nats_url, client_name="w1", access=worker) as queue:
             assert queue.connected
+            account = bearer_of(worker.credentials.text if worker.credentials else "").account
+            assert await authority.known() == {account}
+            await authority.revoke([account])
+            assert await authority.known() == set()
+        with pytest.raises(QueueRefusedError, match="refused the connection"):
+            async with Queue.connect(installed.nats_url, client_name="w1", timeout_s=2, access=worker):
+                pass
 
 
 async def test_s23_a_worker_of_another_operator_does_not_get_in(installed: Installed) -> None:
     accounts = access(installed, "accounts", ACCOUNTS_GRANTS.inbox_prefix)
     async with Queue.connect(installed.nats_url, client_name="issuer", access=accounts) as system:
-        authority = RemoteAuthority(Key(KeyKind.OPERATOR), installed.keys.queue_account, system)
+        authority = workers_of(installed, Key(KeyKind.OPERATOR), system)
         worker = await authority.issue("w1", permissions.worker(installed.settings.stream, "pool", "w1"))
         with pytest.raises(QueueRefusedError, match="refused the connection"):
             async with Queue.connect(installed.nats_url, client_name="w1", timeout_s=2, access=worker):
@@ -58,12 +73,15 @@ async def test_s23_nobody_else_may_send_accounts(installed: Installed, role: str
         "activator": "_PLATFORM_INBOX.activator",
         "admin": "_INBOX",
     }
-    operator = Key(KeyKind.OPERATOR, installed.keys.seeds[OPERATOR_SEED])
     identity = access(installed, role, grants[role])
     async with Queue.connect(installed.nats_url, client_name=role, access=identity) as queue:
-        authority = RemoteAuthority(operator, installed.keys.queue_account, queue)
+        authority = workers_of(installed, operator_of(installed), queue)
         with pytest.raises((QueueRefusedError, QueueUnavailableError)):
             await authority.issue("w1", permissions.worker(installed.settings.stream, "pool", "w1"))
+        with pytest.raises((QueueRefusedError, QueueUnavailableError)):
+            await authority.revoke([installed.keys.queue_account])
+        with pytest.raises((QueueRefusedError, QueueUnavailableError)):
+            await authority.known()
 
 
 @pytest.mark.parametrize(
