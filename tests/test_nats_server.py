@@ -136,6 +136,28 @@ async def test_death_of_the_server_is_seen(processes: Processes, tmp_path: Path)
 
 
 @pytest.mark.e2e
+async def test_a_restarted_server_has_its_port_and_its_messages_and_its_clients_come_back(
+    processes: Processes, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(40), NatsServer(processes, tmp_path) as server:
+        ended = asyncio.create_task(server.unexpected_end())
+        async with Queue.connect(server.url, client_name="test") as queue:
+            await queue.ensure_stream()
+            await queue.publish(queue.subjects.result("p"), b"{}", message_id="result-1")
+            restored = asyncio.Event()
+            queue.on_restored = restored.set
+            url, pid = server.url, server.process.pid
+            await server.restart()
+            assert (server.url, server.process.pid == pid) == (url, False)
+            await restored.wait()
+            again = await queue.publish(queue.subjects.result("p"), b"{}", message_id="result-1")
+            assert again.duplicate
+        assert not ended.done()
+        psutil.Process(server.process.pid).kill()
+        assert await ended == -9
+
+
+@pytest.mark.e2e
 async def test_death_before_ready_shows_the_log(
     processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
