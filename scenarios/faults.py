@@ -5,8 +5,7 @@ from typing import Final
 
 from scenarios.world import Pool, World, expect
 from sidecar.messages import Event, InvocationResultMessage, State
-from simulator.gpuunit import ACTIVE_NAMESPACE, is_ready
-from simulator.reconciler.pod_template import RUNTIME_CONTAINER
+from simulator.gpuunit import ACTIVE_NAMESPACE, RUNTIME_CONTAINER, is_ready
 from simulator.reconciler.status import WAITING_FOR_SIDECAR
 from simulator.targets.faults import Fault
 from simulator.targets.pods import wait_until_restarted

@@ -23,6 +23,8 @@ from simulator.kube.kinds import GPUUNIT, Object
 ACTIVE_NAMESPACE = "runtime-instance"
 STOCK_NAMESPACE = "runtime-stock"
 UNIT_NAMESPACES = (ACTIVE_NAMESPACE, STOCK_NAMESPACE)
+RUNTIME_CONTAINER = "runtime-worker"
+SIDECAR_CONTAINER = "serverless-sidecar"
 UNIT_LABEL = "runtime.lokiwager.io/unit"
 OPERATION_ID_ANNOTATION = "runtime.lokiwager.io/operation-id"
 REQUEST_HASH_ANNOTATION = "runtime.lokiwager.io/request-hash"
@@ -265,3 +267,8 @@ def is_ready(unit: Object) -> bool:
 def is_draining(unit: Object) -> bool:
     """Whether the unit takes no new work because it goes soon; its pod keeps running until it is deleted (A11)."""
     return DRAINING_ANNOTATION in (unit["metadata"].get("annotations") or {})
+
+
+def phase_of(unit: Object) -> str:
+    """What the status says of the unit in a word, "" while it has none (contract 5.3)."""
+    return str((unit.get("status") or {}).get("phase") or "")

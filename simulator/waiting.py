@@ -3,7 +3,7 @@
 from typing import Final
 
 from simulator.errors import PlatformError, WaitTimeoutError
-from simulator.gpuunit import ACTIVE_NAMESPACE, is_ready
+from simulator.gpuunit import ACTIVE_NAMESPACE, is_ready, phase_of
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import Object
 
@@ -20,15 +20,15 @@ async def wait_until_ready(units: Informer, name: str, timeout_s: float = READY_
 
     def settled(informer: Informer) -> Object | None:
         unit = informer.get(ACTIVE_NAMESPACE, name)
-        return unit if unit and (is_ready(unit) or _phase(unit) == "Failed") else None
+        return unit if unit and (is_ready(unit) or phase_of(unit) == "Failed") else None
 
     try:
         unit = await units.wait_for(settled, timeout_s)
     except TimeoutError as error:
         last = units.get(ACTIVE_NAMESPACE, name)
-        state = f"{_phase(last) or 'no status yet'}; {explain(last)}" if last else "it does not exist"
+        state = f"{phase_of(last) or 'no status yet'}; {explain(last)}" if last else "it does not exist"
         raise WaitTimeoutError(f"unit {name} is not Ready after {timeout_s:g} s: {state}") from error
-    if _phase(unit) == "Failed":
+    if phase_of(unit) == "Failed":
         raise PlatformError(f"unit {name} cannot run: {explain(unit)}")
     return unit
 
@@ -52,7 +52,3 @@ def explain(unit: Object) -> str:
         if condition.get("type") == "Ready":
             return f"{condition.get('reason')}: {condition.get('message')}"
     return "no Ready condition yet"
-
-
-def _phase(unit: Object) -> str:
-    return str((unit.get("status") or {}).get("phase") or "")

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from framework.contract import ZERO_TIME
 from sidecar.messages import Event, WorkerMetricMessage
 from simulator.activator.pools import gpus_of, is_managed
-from simulator.gpuunit import is_draining, is_ready, serverless_of
+from simulator.gpuunit import is_draining, is_ready, phase_of, serverless_of
 from simulator.kube.kinds import Object
 
 ACTIVITY: Final = frozenset({Event.STARTED, Event.FINISHED, Event.FAILED})
@@ -114,7 +114,7 @@ def sighted(record: WorkerRecord | None, unit: Object, now: float) -> WorkerReco
     uid = unit["metadata"].get("uid", "")
     if record is None or record.uid not in ("", uid):
         record = _first_sight(now, record)
-    failed_since = _since(record.failed_since, _phase(unit) == "Failed", now)
+    failed_since = _since(record.failed_since, phase_of(unit) == "Failed", now)
     draining_since = _since(record.draining_since, is_draining(unit), now)
     record = replace(record, uid=uid, failed_since=failed_since, draining_since=draining_since)
     if record.registered_at is None and is_ready(unit):
@@ -164,7 +164,7 @@ def condition(
     unit: Object, record: WorkerRecord, incarnation_lost: bool, now: float, settings: FleetSettings
 ) -> Condition:
     """Decide what a worker may be used for; the record must have sighted this unit."""
-    spec, failed = serverless_of(unit), _phase(unit) == "Failed"
+    spec, failed = serverless_of(unit), phase_of(unit) == "Failed"
     if unit["metadata"].get("deletionTimestamp"):
         return Condition.LEAVING
     if spec is not None and spec.template_only:
@@ -246,10 +246,6 @@ def _condition_since(state: Condition, record: WorkerRecord) -> float:
     }
     found = since.get(state)
     return record.first_seen if found is None else found
-
-
-def _phase(unit: Object) -> str:
-    return str((unit.get("status") or {}).get("phase") or "")
 
 
 def _reason(unit: Object) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from simulator.gpuunit import SIDECAR_CONTAINER
 from simulator.kube.kinds import Object
-from simulator.reconciler.pod_template import SIDECAR_CONTAINER
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 

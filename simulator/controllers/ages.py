@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from datetime import datetime
 
 from simulator.controllers.pod_state import seconds_since
-from simulator.kubelet.timestamps import now
+from simulator.kube.timestamps import now
 
 FRESH_S = 2.0
 """A timestamp that is no older when it is first seen tells of something that happened just now."""

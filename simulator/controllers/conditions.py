@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from simulator.kube.kinds import Object
-from simulator.kubelet.timestamps import format_time
+from simulator.kube.timestamps import format_time
 
 
 def condition_of(obj: Object, kind: str) -> Object | None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from simulator.kube.conditions import true_condition_of
 from simulator.kube.kinds import Object
 
 
@@ -27,8 +28,7 @@ def is_active(pod: Object) -> bool:
 
 def ready_condition(pod: Object) -> Object | None:
     """The pod's `Ready` condition, if it is True."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return next((entry for entry in conditions if entry["type"] == "Ready" and entry["status"] == "True"), None)
+    return true_condition_of(pod, "Ready")
 
 
 def is_ready(pod: Object) -> bool:

@@ -16,9 +16,9 @@ from simulator.errors import KubeError, NotFoundError
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Key, key_of
 from simulator.kube.kinds import POD, REPLICA_SET, Object
+from simulator.kube.timestamps import now
 from simulator.kube.workqueue import WorkQueue, run_controller
 from simulator.kubelet.events import EventRecorder
-from simulator.kubelet.timestamps import now
 
 SOURCE: Final = "replicaset-controller"
 WORKERS: Final = 4

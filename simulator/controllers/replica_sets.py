@@ -11,7 +11,7 @@ from simulator.controllers.ownership import controller_reference
 from simulator.controllers.pod_ranking import expendable
 from simulator.controllers.pod_state import is_active, is_ended, is_ready, is_terminating
 from simulator.kube.kinds import REPLICA_SET, Object
-from simulator.kubelet.timestamps import format_time
+from simulator.kube.timestamps import format_time
 
 BURST: Final = 500
 """Pods that are created or deleted in one go."""

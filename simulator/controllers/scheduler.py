@@ -16,7 +16,7 @@ from simulator.errors import ConflictError, KubeError, NotFoundError
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Key
 from simulator.kube.kinds import POD, Object
-from simulator.kubelet.timestamps import format_time, now
+from simulator.kube.timestamps import format_time, now
 
 RETRY_S: Final = 1.0
 STALE_S: Final = 0.05

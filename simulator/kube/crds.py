@@ -13,7 +13,7 @@ from simulator.kube.schema.go_json import plain
 from simulator.kube.schema.load import schema_of_crd
 from simulator.kube.schema.model import ANY, Schema
 from simulator.kube.schema.yaml_body import parse_yaml
-from simulator.kube.strategy import timestamp
+from simulator.kube.timestamps import format_time
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer of a definition that is being deleted, until all objects of its resource are gone."""
@@ -122,7 +122,7 @@ def with_termination(crd: Object, terminating: bool, reason: str, message: str, 
     """The definition with the condition that says how far its deletion has come."""
     status = crd.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
-    _set_condition(conditions, timestamp(now), "Terminating", terminating, reason, message)
+    _set_condition(conditions, format_time(now), "Terminating", terminating, reason, message)
     return {**crd, "status": {**status, "conditions": list(conditions.values())}}
 
 

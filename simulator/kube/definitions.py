@@ -18,7 +18,7 @@ from simulator.kube.kinds import CUSTOM_RESOURCE_DEFINITION, Kind, Object
 from simulator.kube.objects import Objects
 from simulator.kube.ownership import ObjectRef
 from simulator.kube.registry import Registry, Served
-from simulator.kube.strategy import timestamp
+from simulator.kube.timestamps import format_time
 
 Replace = Callable[[ObjectRef, Object, Object], Object]
 
@@ -77,7 +77,7 @@ class DefinitionController:
         ref = (CUSTOM_RESOURCE_DEFINITION, "", name)
         definition = self._objects.of(CUSTOM_RESOURCE_DEFINITION)["", name]
         others = [one for one in self._objects.of(CUSTOM_RESOURCE_DEFINITION).values() if one is not definition]
-        status = crd_status(definition, others, timestamp(self._now()))
+        status = crd_status(definition, others, format_time(self._now()))
         definition = self._replace(ref, definition, {**definition, "status": status})
         now = (definition["spec"], definition["status"]["acceptedNames"], is_terminating(definition))
         before = self._as_served.get(name)

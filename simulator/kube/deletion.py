@@ -8,7 +8,7 @@ from typing import Literal
 from simulator.kube.crds import CLEANUP, with_termination
 from simulator.kube.kinds import CUSTOM_RESOURCE_DEFINITION, EVENT, NAMESPACE, Kind, Object
 from simulator.kube.status import ApiFailure, conflict, failed_precondition
-from simulator.kube.strategy import timestamp
+from simulator.kube.timestamps import format_time
 
 DEFAULT_GRACE_S = 30
 """What a pod gets whose spec does not say (`terminationGracePeriodSeconds`)."""
@@ -164,7 +164,7 @@ def _first_grace_s(pod: Object, options: DeleteOptions) -> int:
 
 
 def _timed(obj: Object, ends: datetime, grace_s: int) -> Object:
-    mark = {"deletionTimestamp": timestamp(ends), "deletionGracePeriodSeconds": grace_s}
+    mark = {"deletionTimestamp": format_time(ends), "deletionGracePeriodSeconds": grace_s}
     return {**obj, "metadata": {**obj["metadata"], **mark}}
 
 
@@ -173,25 +173,25 @@ def _marked(obj: Object, now: datetime) -> Object:
     metadata = obj["metadata"]
     mark: dict[str, object] = {"deletionGracePeriodSeconds": 0}
     if not is_deleting(obj):
-        mark["deletionTimestamp"] = timestamp(now)
+        mark["deletionTimestamp"] = format_time(now)
         if metadata.get("generation"):
             mark["generation"] = metadata["generation"] + 1
     elif _moment(metadata["deletionTimestamp"]) > now:
-        mark["deletionTimestamp"] = timestamp(now)
+        mark["deletionTimestamp"] = format_time(now)
     return {**obj, "metadata": {**metadata, **mark}}
 
 
 def _terminating(namespace: Object, options: DeleteOptions, now: datetime) -> Object:
     marked = {
         **namespace,
-        "metadata": {**namespace["metadata"], "deletionTimestamp": timestamp(now)},
+        "metadata": {**namespace["metadata"], "deletionTimestamp": format_time(now)},
         "status": {**(namespace.get("status") or {}), "phase": "Terminating"},
     }
     return _with_finalizers(marked, _finalizers(NAMESPACE, namespace, options))
 
 
 def _awaiting_cleanup(definition: Object, now: datetime) -> Object:
-    metadata = {**definition["metadata"], "deletionTimestamp": timestamp(now)}
+    metadata = {**definition["metadata"], "deletionTimestamp": format_time(now)}
     held = metadata.get("finalizers") or []
     message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
     marked = with_termination({**definition, "metadata": metadata}, True, "InstanceDeletionPending", message, now)

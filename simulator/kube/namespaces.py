@@ -11,7 +11,7 @@ from simulator.kube.garbage import Delete, Replace
 from simulator.kube.kinds import CONFIG_MAP, NAMESPACE, SERVICE_ACCOUNT, Kind, Object
 from simulator.kube.objects import Objects
 from simulator.kube.ownership import ObjectRef
-from simulator.kube.strategy import timestamp
+from simulator.kube.timestamps import format_time
 
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 """The namespaces that nobody may delete."""
@@ -134,5 +134,5 @@ class NamespaceController:
 
 def _condition(old: Object | None, name: str, status: str, reason: str, message: str, now: datetime) -> Object:
     same_status = old is not None and old["status"] == status
-    changed = old["lastTransitionTime"] if same_status and old is not None else timestamp(now)
+    changed = old["lastTransitionTime"] if same_status and old is not None else format_time(now)
     return {"type": name, "status": status, "lastTransitionTime": changed, "reason": reason, "message": message}

@@ -3,13 +3,14 @@
 Pure functions of JSON values; the rules are those of the real API's registry strategies.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from simulator.kube.builtin.preparation import counts_as_change
 from simulator.kube.kinds import NAMESPACE, Kind, Object
+from simulator.kube.timestamps import format_time
 
 _SERVER_OWNED = (
     "namespace",
@@ -41,11 +42,6 @@ _METADATA_ORDER = (
 _NAME_LABEL = "kubernetes.io/metadata.name"
 
 
-def timestamp(moment: datetime) -> str:
-    """The moment as the API writes it: UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def prepare_create(kind: Kind, obj: Object, *, namespace: str | None, name: str, uid: str, now: datetime) -> Object:
     """The object with the metadata that the server gives a new one, and without a status that a client sent."""
     sent = obj.get("metadata") or {}
@@ -53,7 +49,7 @@ def prepare_create(kind: Kind, obj: Object, *, namespace: str | None, name: str,
         "name": name,
         **({"namespace": namespace} if namespace is not None else {}),
         "uid": uid,
-        "creationTimestamp": timestamp(now),
+        "creationTimestamp": format_time(now),
         **_first_generation(kind, sent),
     }
     new = _assembled(kind, obj, {**_client_owned(sent), **owned})

@@ -28,8 +28,8 @@ from simulator.kube.schema.builtin import body_schema
 from simulator.kube.schema.decode import decode
 from simulator.kube.status import invalid, method_not_allowed, no_such_resource, not_found, with_warnings
 from simulator.kube.store import ResourceStore
-from simulator.kube.strategy import timestamp
 from simulator.kube.tables.presentation import presentation
+from simulator.kube.timestamps import format_time
 from simulator.kube.writing import Writer, check_present
 
 _SCALE = builtin_scale.SCALE
@@ -125,7 +125,7 @@ class Subresources:
         schema = body_schema(kind.group, kind.version, kind.kind)
         body = await read_body(request)
         sent, warnings = decode(kind, schema, body, media_type(request), options.validation)
-        name, now = path.name or "", timestamp(datetime.now(UTC))
+        name, now = path.name or "", format_time(datetime.now(UTC))
         if kind is _BINDING:
             check_binding(sent, name)
             bound = bound_pod(self._store.get(POD, name, path.namespace), sent, now)

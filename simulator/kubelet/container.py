@@ -11,6 +11,7 @@ from typing import Final
 
 from simulator.errors import UsageError
 from simulator.kube.kinds import Object
+from simulator.kube.timestamps import now
 from simulator.kubelet.backoff import format_delay, probe_restart_delay_s, restart_delay_s
 from simulator.kubelet.console import Console
 from simulator.kubelet.context import PodContext
@@ -35,7 +36,6 @@ from simulator.kubelet.states import (
 )
 from simulator.kubelet.stopping import Stopping
 from simulator.kubelet.supervision import Ending, Supervision
-from simulator.kubelet.timestamps import now
 from simulator.processes.memory import MemoryLimit
 from simulator.processes.process import Process
 from simulator.processes.spawn import CannotStartError

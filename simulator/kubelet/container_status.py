@@ -1,8 +1,8 @@
 """What a pod's status says of one container."""
 
 from simulator.kube.kinds import Object
+from simulator.kube.timestamps import format_time
 from simulator.kubelet.states import ContainerRecord, Running, State, Terminated, Waiting
-from simulator.kubelet.timestamps import format_time
 
 
 def container_status(record: ContainerRecord, spec: Object) -> Object:

@@ -11,7 +11,7 @@ import structlog
 from simulator.errors import KubeError
 from simulator.kube.client import Cluster
 from simulator.kube.kinds import EVENT, Object
-from simulator.kubelet.timestamps import format_time, now
+from simulator.kube.timestamps import format_time, now
 
 REPEAT_INTERVAL_S: Final = 1.0
 """A repeated event is written this often at most; its count is exact all the same."""

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from simulator.gpuunit import RUNTIME_CONTAINER, SIDECAR_CONTAINER
 from simulator.kube.kinds import Object
 from simulator.kubelet.startup_times import StartupTimes
 
-RUNTIME_CONTAINER = "runtime-worker"
-SIDECAR_CONTAINER = "serverless-sidecar"
 IMAGE_UNKNOWN = "ImageUnknown"
 """Reason of the event that tells how to name a program for an image that cannot be pulled."""
 IMAGE_SUBSTITUTED = "ImageSubstituted"

@@ -12,6 +12,7 @@ from framework.contract import SOCKET_DIR
 from simulator.kube.client import Cluster
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import Object
+from simulator.kube.timestamps import now
 from simulator.kubelet.container import Container
 from simulator.kubelet.context import Node, PodContext
 from simulator.kubelet.deletion import at_deletion, main_ones_had_their_turn, while_ending
@@ -26,7 +27,6 @@ from simulator.kubelet.socket_dir import SocketDir
 from simulator.kubelet.states import ContainerKind, ContainerRecord, Sandbox, Terminated
 from simulator.kubelet.status_writer import StatusWriter
 from simulator.kubelet.stopping import pod_grace_s
-from simulator.kubelet.timestamps import now
 from simulator.kubelet.volume_content import fill_volumes
 from simulator.kubelet.volume_files import make_empty_dir, make_files_dir
 from simulator.kubelet.volumes import empty_dirs, file_volumes

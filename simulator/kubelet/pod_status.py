@@ -6,6 +6,7 @@ from datetime import datetime
 
 from simulator.kube.builtin.quality import quality_class
 from simulator.kube.kinds import Object
+from simulator.kube.timestamps import format_time
 from simulator.kubelet.container_status import container_status
 from simulator.kubelet.deletion import given_up
 from simulator.kubelet.environment import POD_IP
@@ -13,7 +14,6 @@ from simulator.kubelet.images import IMAGE_SUBSTITUTED
 from simulator.kubelet.phase import pod_phase
 from simulator.kubelet.pod_resources import pod_resources
 from simulator.kubelet.states import ContainerKind, ContainerRecord, Sandbox, Waiting
-from simulator.kubelet.timestamps import format_time
 
 FIRST_REASONS = ("PodInitializing", "ContainerCreating")
 """What a container waits for before the kubelet came to it."""

@@ -9,8 +9,8 @@ import structlog
 from simulator.errors import KubeError, NotFoundError
 from simulator.kube.client import Cluster
 from simulator.kube.kinds import POD, Object
+from simulator.kube.timestamps import now
 from simulator.kubelet.pod_status import PodFacts, pod_status, status_patch
-from simulator.kubelet.timestamps import now
 
 RETRY_S: Final = 0.2
 LAST_ATTEMPTS: Final = 10

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from simulator.gpuunit import UNIT_LABEL
+from simulator.gpuunit import SIDECAR_CONTAINER, UNIT_LABEL
 from simulator.reconciler.observed import Failure, Obstacle
-from simulator.reconciler.pod_template import SIDECAR_CONTAINER
 from simulator.reconciler.spec import UnitSpec
 
 _IMAGE_REASONS: Final = frozenset(

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from simulator.kube.kinds import Object
+from simulator.kube.timestamps import format_time
 
 READY = "Ready"
 SERVERLESS_READY = "ServerlessReady"
@@ -40,11 +41,6 @@ def _stamp(condition: Condition, before: Mapping[str, Any] | None, generation: i
         "status": status,
         "reason": condition.reason,
         "message": condition.message[:_MAX_MESSAGE],
-        "lastTransitionTime": before["lastTransitionTime"] if before is not None and same else kube_time(now),
+        "lastTransitionTime": before["lastTransitionTime"] if before is not None and same else format_time(now),
         "observedGeneration": generation,
     }
-
-
-def kube_time(moment: datetime) -> str:
-    """Write a time as Kubernetes does: UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from simulator.gpuunit import SIDECAR_CONTAINER
+from simulator.kube.conditions import condition_of, true_condition_of
 from simulator.kube.kinds import Object
-from simulator.reconciler.pod_template import SIDECAR_CONTAINER
 
 _NO_FAILURE = frozenset({"", "ContainerCreating", "PodInitializing"})
 _ENDED_PHASES = frozenset({"Failed", "Succeeded"})
@@ -48,17 +49,9 @@ def available_replicas(deployment: Object | None, pods: Sequence[Object]) -> int
     status, generation = deployment.get("status") or {}, deployment["metadata"].get("generation", 0)
     if status.get("observedGeneration", generation) < generation:
         return 0
-    return min(int(status.get("availableReplicas") or 0), sum(map(_is_ready, pods)))
-
-
-def _is_ready(pod: Object) -> bool:
-    condition = _condition(pod, "Ready")
-    return condition is not None and condition["status"] == "True"
-
-
-def _condition(obj: Object, condition_type: str) -> Object | None:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return next((condition for condition in conditions if condition["type"] == condition_type), None)
+    return min(
+        int(status.get("availableReplicas") or 0), sum(true_condition_of(pod, "Ready") is not None for pod in pods)
+    )
 
 
 def current_pods(pods: Iterable[Object]) -> list[Object]:
@@ -81,10 +74,10 @@ def find_sidecar_failure(pods: Sequence[Object]) -> Failure | None:
 def find_obstacle(deployment: Object | None, pods: Sequence[Object]) -> Obstacle | None:
     """Return why the scheduler cannot place a pod, or why none can be made; None when all goes on."""
     for pod in pods:
-        placed = _condition(pod, "PodScheduled")
+        placed = condition_of(pod, "PodScheduled")
         if placed is not None and placed["status"] == "False":
             return Obstacle(pod["metadata"]["name"], placed.get("reason") or "", placed.get("message") or "")
-    refused = _condition(deployment, "ReplicaFailure") if deployment is not None and not pods else None
+    refused = condition_of(deployment, "ReplicaFailure") if deployment is not None and not pods else None
     if refused is not None and refused["status"] == "True":
         return Obstacle("", refused.get("reason") or "", refused.get("message") or "")
     return None

@@ -8,15 +8,13 @@ the socket (S24).
 from framework.contract import HEALTH_PATH_ENV, INVOKE_PATH_ENV, SOCKET_DIR, SOCKET_PATH_ENV
 from sidecar.durations import format_duration
 from sidecar.subjects import sidecar_consumer
-from simulator.gpuunit import ServerlessSpec, object_labels
+from simulator.gpuunit import RUNTIME_CONTAINER, SIDECAR_CONTAINER, ServerlessSpec, object_labels
 from simulator.identities.secret import CREDENTIALS_KEY, secret_name
 from simulator.kube.kinds import Object
 from simulator.reconciler.quantity import format_bytes, parse_bytes
 from simulator.reconciler.settings import ReconcilerSettings
 from simulator.reconciler.spec import SHM_DIR, UnitSpec
 
-RUNTIME_CONTAINER = "runtime-worker"
-SIDECAR_CONTAINER = "serverless-sidecar"
 GPU_RESOURCE = "nvidia.com/gpu"
 CREDENTIALS_DIR = "/var/run/serverless-sidecar"
 

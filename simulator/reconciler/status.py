@@ -12,8 +12,9 @@ from typing import Any
 from sidecar.subjects import Subjects
 from simulator.gpuunit import ServerlessSpec, UnitSpecError, is_stock, serverless_of, service_name
 from simulator.kube.kinds import Object
+from simulator.kube.timestamps import format_time
 from simulator.reconciler.advice import failure_advice, obstacle_advice
-from simulator.reconciler.conditions import READY, SERVERLESS_READY, Condition, kube_time, stamped
+from simulator.reconciler.conditions import READY, SERVERLESS_READY, Condition, stamped
 from simulator.reconciler.observed import (
     Failure,
     Obstacle,
@@ -135,7 +136,7 @@ def _finished(unit: Object, status: Object, conditions: list[Condition], now: da
         "conditions": stamped(conditions, before.get("conditions") or (), generation, now),
     }
     changed = "lastSyncTime" not in before or status_changed(before, new)
-    return {**new, "lastSyncTime": kube_time(now) if changed else before["lastSyncTime"]}
+    return {**new, "lastSyncTime": format_time(now) if changed else before["lastSyncTime"]}
 
 
 def _unit_outcome(spec: UnitSpec, available: int, pods: Sequence[Object], obstacle: Obstacle | None) -> _Outcome:

@@ -7,14 +7,14 @@ from functools import partial
 from typing import Final
 
 from simulator.errors import KubeError, NotFoundError, PlatformError, WaitTimeoutError
-from simulator.gpuunit import ACTIVE_NAMESPACE, MANAGED_LABELS, UNIT_LABEL
+from simulator.gpuunit import ACTIVE_NAMESPACE, MANAGED_LABELS, RUNTIME_CONTAINER, SIDECAR_CONTAINER, UNIT_LABEL
 from simulator.install.installation import running
 from simulator.install.names import API, NATS, selector
 from simulator.install.target import TargetCluster
+from simulator.kube.conditions import true_condition_of
 from simulator.kube.informer import Informer
 from simulator.kube.kinds import NETWORK_POLICY, POD, Object
 from simulator.processes.completion import complete
-from simulator.reconciler.pod_template import RUNTIME_CONTAINER, SIDECAR_CONTAINER
 from simulator.targets.faults import Fault, Faults, Injection
 from simulator.targets.place import Place
 from simulator.targets.pods import kill_pod, pod_of
@@ -82,7 +82,9 @@ class ClusterFaults:
 
         def back(copy: Informer) -> bool | None:
             pod = copy.get(namespace, QUEUE_POD)
-            return (pod is not None and pod["metadata"]["uid"] != before and _is_ready(pod)) or None
+            return (
+                pod is not None and pod["metadata"]["uid"] != before and true_condition_of(pod, "Ready") is not None
+            ) or None
 
         try:
             async with running([pods]):
@@ -151,8 +153,3 @@ def _unit_peers(policy: Object | None) -> list[Object]:
     rules = policy["spec"].get("ingress") or [] if policy else []
     peers = [peer for rule in rules for peer in rule.get("from") or ()]
     return [each for each in peers if (each.get("podSelector") or {}).get("matchLabels") == MANAGED_LABELS]
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from simulator.errors import PlatformError
-from simulator.kubelet.images import RUNTIME_CONTAINER, SIDECAR_CONTAINER
+from simulator.gpuunit import RUNTIME_CONTAINER, SIDECAR_CONTAINER
 from simulator.platform import Platform, PlatformOptions, run_platform
 from simulator.targets.faults import Fault, Faults
 from simulator.targets.pods import kill_pod, pod_of

@@ -23,13 +23,12 @@ from simulator.activator.fleet import Condition, FleetSettings
 from simulator.activator.held import Held, HeldInvocations
 from simulator.activator.reaper import Reaper
 from simulator.activator.roster import Roster
-from simulator.gpuunit import ACTIVE_NAMESPACE, MANAGED_LABELS, UNIT_LABEL
+from simulator.gpuunit import ACTIVE_NAMESPACE, MANAGED_LABELS, SIDECAR_CONTAINER, UNIT_LABEL
 from simulator.jetstream.consumers import ConsumerState, consumer_state
 from simulator.jetstream.follow import follow
 from simulator.jetstream.stored import last_sequence
 from simulator.kube.kinds import GPUUNIT, POD, Object
 from simulator.ledger.follower import LedgerFollower
-from simulator.reconciler.pod_template import SIDECAR_CONTAINER
 from simulator.worker_consumer import make_worker_consumer
 from tests.activator.parts import Shown, until
 

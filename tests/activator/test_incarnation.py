@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from simulator.activator.incarnation import has_ended, is_terminating
+from simulator.gpuunit import SIDECAR_CONTAINER
 from simulator.kube.kinds import Object
-from simulator.reconciler.pod_template import SIDECAR_CONTAINER
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

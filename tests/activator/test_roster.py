@@ -9,11 +9,17 @@ from sidecar.messages import Event, WorkerMetricMessage
 from simulator.activator import roster as roster_module
 from simulator.activator.fleet import Condition, FleetSettings, WorkerRecord
 from simulator.activator.roster import MOST_UNKNOWN, Roster
-from simulator.gpuunit import ACTIVE_NAMESPACE, DRAINING_ANNOTATION, MANAGED_LABEL, MANAGED_LABELS, UNIT_LABEL
+from simulator.gpuunit import (
+    ACTIVE_NAMESPACE,
+    DRAINING_ANNOTATION,
+    MANAGED_LABEL,
+    MANAGED_LABELS,
+    SIDECAR_CONTAINER,
+    UNIT_LABEL,
+)
 from simulator.kube.kinds import GPUUNIT, POD, Object
 from simulator.ledger.events import Dispatched, Ended, Queued
 from simulator.ledger.ledger import Ledger
-from simulator.reconciler.pod_template import SIDECAR_CONTAINER
 from tests.activator.parts import Shown
 
 SETTINGS = FleetSettings(silence_s=45.0, ready_wait_s=120.0, capacity=2)

@@ -9,11 +9,10 @@ from sidecar.messages import Event, WorkerMetricMessage
 from simulator.activator import roster as roster_module
 from simulator.activator.fleet import Condition, FleetSettings, WorkerRecord, heard, sighted
 from simulator.activator.roster import Roster
-from simulator.gpuunit import ACTIVE_NAMESPACE, MANAGED_LABELS, UNIT_LABEL
+from simulator.gpuunit import ACTIVE_NAMESPACE, MANAGED_LABELS, SIDECAR_CONTAINER, UNIT_LABEL
 from simulator.kube.kinds import GPUUNIT, POD, Object
 from simulator.ledger.events import Dispatched, Queued, Registered, Started
 from simulator.ledger.ledger import Ledger, Phase
-from simulator.reconciler.pod_template import SIDECAR_CONTAINER
 from tests.activator.parts import Shown, unit
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from simulator.kube.informer import Informer, Key
 from simulator.kube.kinds import DEPLOYMENT, POD, REPLICA_SET, Object
 from simulator.kube.server import KubeServer
 from simulator.kube.store import ResourceStore
-from simulator.kubelet.timestamps import format_time, now
+from simulator.kube.timestamps import format_time, now
 from simulator.nodes import NodeSpec, register_nodes
 
 NAMESPACE = "default"

@@ -21,7 +21,8 @@ from simulator.kube.patching.merge import merge_patch
 from simulator.kube.paths import parse_path
 from simulator.kube.status import ApiFailure
 from simulator.kube.store import ResourceStore
-from simulator.kube.strategy import same, timestamp
+from simulator.kube.strategy import same
+from simulator.kube.timestamps import format_time
 from tests.kube.samples import NS, pod_spec, sample
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -166,13 +167,13 @@ def test_an_object_with_a_finalizer_stays_until_it_is_taken_off(store: ResourceS
 def test_a_pod_gets_time_to_end(
     asked_s: int | None, spec: Object, phase: str, already_s: int | None, grace_s: int, ends_s: int, removed: bool
 ) -> None:
-    marks = {"deletionTimestamp": timestamp(NOW + timedelta(seconds=10)), "deletionGracePeriodSeconds": already_s}
+    marks = {"deletionTimestamp": format_time(NOW + timedelta(seconds=10)), "deletionGracePeriodSeconds": already_s}
     metadata = {"name": "p", "generation": 1, **(marks if already_s is not None else {})}
     pod = {"metadata": metadata, "spec": spec, "status": {"phase": phase}}
     deletion = plan_deletion(POD, pod, DeleteOptions(grace_period_s=asked_s), NOW)
     assert deletion.remove is removed
     assert deletion.obj["metadata"]["deletionGracePeriodSeconds"] == grace_s
-    assert deletion.obj["metadata"]["deletionTimestamp"] == timestamp(NOW + timedelta(seconds=ends_s))
+    assert deletion.obj["metadata"]["deletionTimestamp"] == format_time(NOW + timedelta(seconds=ends_s))
     assert deletion.obj["metadata"]["generation"] == (2 if already_s is None else 1)
 
 

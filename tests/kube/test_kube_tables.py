@@ -27,14 +27,14 @@ from simulator.kube.listing import Page
 from simulator.kube.negotiation import Form
 from simulator.kube.registry import Column
 from simulator.kube.status import ApiFailure
-from simulator.kube.strategy import timestamp
 from simulator.kube.tables.ages import age, duration
 from simulator.kube.tables.json_path import MalformedPathError, find_all
 from simulator.kube.tables.presentation import Presentation
 from simulator.kube.tables.table import cells, column_definitions, include_parameter, partial, table
+from simulator.kube.timestamps import format_time
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-OLD = timestamp(NOW - timedelta(seconds=90))
+OLD = format_time(NOW - timedelta(seconds=90))
 GOLDEN = Path(__file__).parent / "golden" / "read.jsonl"
 UNIT_COLUMNS = (
     Column("Spec", "string", ".spec.specName"),
@@ -187,7 +187,7 @@ def test_what_became_of_a_pod(spec: Object, pod_status: Object, told: str) -> No
          ["o", "ExternalName", "<none>", "x.y", "<none>", "90s", "<none>"]),
         (EVENT, {"involvedObject": {"kind": "Pod", "name": "p", "fieldPath": "f"}, "type": "Normal", "reason": "R",
                  "message": " m\n", "source": {"component": "k", "host": "h"}, "count": 4, "firstTimestamp": OLD,
-                 "lastTimestamp": timestamp(NOW)},
+                 "lastTimestamp": format_time(NOW)},
          ["0s", "Normal", "R", "pod/p", "f", "k, h", "m", "90s", 4, "o"]),
         (EVENT, {"eventTime": OLD, "reportingComponent": "s"},
          ["90s", "", "", "", "", "s", "", "90s", 1, "o"]),

@@ -8,8 +8,9 @@ import psutil
 import pytest
 
 from framework.contract import SOCKET_DIR
+from simulator.gpuunit import RUNTIME_CONTAINER, SIDECAR_CONTAINER
 from simulator.kube.kinds import DEPLOYMENT, POD
-from simulator.kubelet.images import RUNTIME_CONTAINER, SIDECAR_CONTAINER, ImageTable
+from simulator.kubelet.images import ImageTable
 
 pytestmark = pytest.mark.e2e
 

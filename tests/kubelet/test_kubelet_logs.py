@@ -10,12 +10,12 @@ import pytest
 
 from simulator.kube.pod_streams import LogOptions
 from simulator.kube.status import ApiFailure
+from simulator.kube.timestamps import now
 from simulator.kubelet.execution import rotate
 from simulator.kubelet.log_files import CHUNK_BYTES, STAMP, LogCollector, older_logs, times_of
 from simulator.kubelet.log_reading import LogReader, with_times
 from simulator.kubelet.serving import chunks_of, log_file
 from simulator.kubelet.states import ContainerKind, ContainerRecord, Running, State, Terminated, Waiting
-from simulator.kubelet.timestamps import now
 
 SECOND_NS = 10**9
 WAIT_S = 20

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from simulator.gpuunit import RUNTIME_CONTAINER, SIDECAR_CONTAINER
 from simulator.kube.kinds import Object
 from simulator.kubelet.backoff import format_delay, probe_restart_delay_s, pull_delay_s, restart_delay_s
 from simulator.kubelet.env_sources import ConfigError, Sources
@@ -13,8 +14,6 @@ from simulator.kubelet.environment import Translation, container_environment, ex
 from simulator.kubelet.image_names import name_problem, pull_policy
 from simulator.kubelet.images import (
     ECHO_IMAGE,
-    RUNTIME_CONTAINER,
-    SIDECAR_CONTAINER,
     SIDECAR_IMAGE,
     ImageTable,
     Program,

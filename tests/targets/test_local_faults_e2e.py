@@ -3,7 +3,7 @@
 import pytest
 
 from scenarios.local_world import LocalWorld
-from simulator.kubelet.images import RUNTIME_CONTAINER
+from simulator.gpuunit import RUNTIME_CONTAINER
 from simulator.targets.faults import Fault
 from simulator.targets.pods import wait_until_restarted
 from simulator.units import echo_unit

@@ -16,7 +16,7 @@ from simulator.kube.access.credentials import Credentials
 from simulator.kube.access.users import AUDIENCE, User
 from simulator.kube.kinds import Kind, Object
 from simulator.kube.status import ApiFailure, Cause, bad_request, invalid_value
-from simulator.kube.strategy import timestamp
+from simulator.kube.timestamps import format_time
 
 _AUTHORIZATION: Final = "authorization.k8s.io"
 _AUTHENTICATION: Final = "authentication.k8s.io"
@@ -116,7 +116,7 @@ def _self_rules(kind: Kind, review: Object, _namespace: str | None, asker: Asker
 
 def _self(kind: Kind, _review: Object, _namespace: str | None, asker: Asker) -> Object:
     status = {"userInfo": _user_info(asker.user)}
-    return _answered(kind, {"metadata": {"creationTimestamp": timestamp(asker.now)}}, status)
+    return _answered(kind, {"metadata": {"creationTimestamp": format_time(asker.now)}}, status)
 
 
 def _token(kind: Kind, review: Object, _namespace: str | None, asker: Asker) -> Object:

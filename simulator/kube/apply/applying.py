@@ -27,7 +27,7 @@ from simulator.kube.schema.model import Schema
 from simulator.kube.schema.pruning import read_metadata
 from simulator.kube.schema.typed import read_typed
 from simulator.kube.status import ApiFailure, bad_request, conflict
-from simulator.kube.strategy import timestamp
+from simulator.kube.timestamps import format_time
 
 
 def applied(
@@ -69,7 +69,7 @@ def applied(
     if me in managed:
         mine = managed.pop(me)
         if fields := without_unmanaged(mine.fields):
-            managed[me] = Share(fields, kind.api_version, mine.time if new == live else timestamp(now))
+            managed[me] = Share(fields, kind.api_version, mine.time if new == live else format_time(now))
     if manager == LAST_APPLIER:
         new = with_last_applied(new, config)
     return _with_entries(_converted(kind, schema, old, new, config), encoded(managed))

@@ -21,7 +21,7 @@ from simulator.kube.apply.ownership import after_change, reset_fields, without_u
 from simulator.kube.apply.shape import shape_of
 from simulator.kube.kinds import Kind, Object
 from simulator.kube.schema.model import Schema
-from simulator.kube.strategy import timestamp
+from simulator.kube.timestamps import format_time
 
 _CURRENT: Final = Manager("current-operation", "Update")
 
@@ -55,7 +55,7 @@ def record_update(
     changed = without_unmanaged(comparison.added | comparison.modified)
     if changed:
         mine = managed[me].fields if me in managed else changed
-        managed[me] = Share(changed | mine, kind.api_version, timestamp(now))
+        managed[me] = Share(changed | mine, kind.api_version, format_time(now))
     found = in_order([*(entry for entry in left if not is_of(entry, me)), *encoded(managed)])
     return found if count_updates(found) <= MAX_UPDATE_MANAGERS else encoded(capped(decoded(found)))
 
@@ -79,7 +79,7 @@ def managed_before_first_apply(kind: Kind, schema: Schema, live: Object, now: da
     found = compare(shape_of(kind, schema), empty, _without_entries(live))
     fields = without_unmanaged(found.added | found.modified)
     me = updater("before-first-apply", kind.api_version, "")
-    return {me: Share(fields, kind.api_version, timestamp(now))} if fields else {}
+    return {me: Share(fields, kind.api_version, format_time(now))} if fields else {}
 
 
 def _entries(old: Object | None, new: Object, subresource: str) -> list[Object]:

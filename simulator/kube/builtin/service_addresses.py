@@ -76,7 +76,7 @@ def _keep_allocated(spec: Object, before: Object) -> None:
             kept = known.get(port.get("name", ""))
             if not port.get("nodePort") and kept and kept not in used:
                 port["nodePort"] = kept
-    if before.get("healthCheckNodePort") and _needs_health_check(spec):
+    if before.get("healthCheckNodePort") and needs_health_check(spec):
         spec.setdefault("healthCheckNodePort", before["healthCheckNodePort"])
 
 
@@ -174,7 +174,7 @@ def _choose_ports(spec: Object, before: Object | None, metadata: Object, taken: 
         if _has_node_ports(spec) and not port.get("nodePort"):
             port["nodePort"] = chosen.setdefault(port["port"], _free_port(metadata, used))
             used.add(port["nodePort"])
-    if _needs_health_check(spec) and not spec.get("healthCheckNodePort"):
+    if needs_health_check(spec) and not spec.get("healthCheckNodePort"):
         spec["healthCheckNodePort"] = _free_port(metadata, used)
     return []
 
@@ -204,7 +204,8 @@ def _has_node_ports(spec: Object) -> bool:
     )
 
 
-def _needs_health_check(spec: Object) -> bool:
+def needs_health_check(spec: Object) -> bool:
+    """Whether the service has a port of its own by which load balancers ask for nodes with endpoints."""
     return spec["type"] == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 

@@ -11,6 +11,7 @@ from simulator.kube.builtin.metadata_rules import label_causes
 from simulator.kube.builtin.network_policy_rules import network_problems
 from simulator.kube.builtin.probe_rules import port_causes
 from simulator.kube.builtin.service_address_rules import address_causes, address_change_causes, is_headless
+from simulator.kube.builtin.service_addresses import needs_health_check
 from simulator.kube.kinds import Object
 from simulator.kube.status import Cause, forbidden_value, required
 
@@ -54,7 +55,7 @@ def without_unused_fields(spec: Object, old: Object) -> Object:
     if old["type"] == "LoadBalancer" and spec["type"] != "LoadBalancer":
         balanced = ("allocateLoadBalancerNodePorts", "loadBalancerClass")
         unused |= {name for name in balanced if spec.get(name) == old.get(name)}
-    if _needs_health_check(old) and not _needs_health_check(spec):
+    if needs_health_check(old) and not needs_health_check(spec):
         unused |= {"healthCheckNodePort"} & {name for name in spec if spec[name] == old.get(name)}
     if is_externally_accessible(old) and not is_externally_accessible(spec):
         unused |= {"externalTrafficPolicy"} & {name for name in spec if spec[name] == old.get(name)}
@@ -73,7 +74,7 @@ def _without_node_ports(spec: Object, old: Object) -> Object:
 
 
 def _changes_health_check(spec: Object, old: Object) -> bool:
-    checked = _needs_health_check(spec) and _needs_health_check(old)
+    checked = needs_health_check(spec) and needs_health_check(old)
     return checked and spec.get("healthCheckNodePort") != old.get("healthCheckNodePort")
 
 
@@ -198,7 +199,7 @@ def _traffic_causes(spec: Object) -> list[Cause]:
         problem = "may only be set for externally-accessible services"
         causes.append(invalid("spec.externalTrafficPolicy", external, problem))
     port = spec.get("healthCheckNodePort", 0)
-    if _needs_health_check(spec):
+    if needs_health_check(spec):
         causes += each("spec.healthCheckNodePort", port, formats.port_number(port))
     elif port:
         problem = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
@@ -208,7 +209,3 @@ def _traffic_causes(spec: Object) -> list[Cause]:
     if distribution is not None and distribution not in _DISTRIBUTIONS:
         causes.append(unsupported("spec.trafficDistribution", distribution, _DISTRIBUTIONS))
     return causes
-
-
-def _needs_health_check(spec: Object) -> bool:
-    return spec["type"] == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
